@@ -1,0 +1,1 @@
+"""The passive side: mirror, DPI agents, flow tables, conntrack."""

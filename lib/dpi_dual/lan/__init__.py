@@ -1,0 +1,1 @@
+"""LAN analysis: clients, names, destinations, protocols, history."""

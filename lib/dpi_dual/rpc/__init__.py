@@ -1,0 +1,1 @@
+"""The ubus side: objects and methods, and the rpcd exec plugins."""
