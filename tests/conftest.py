@@ -1,0 +1,43 @@
+"""What every test may lean on: the recordings when they are at hand, and hosts made of network namespaces."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lab.netns import Namespace
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDINGS = ROOT.parent / "shared" / "netifyd-samples"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The directory of recorded agent streams; tests that ask for it are skipped in a clone without it."""
+    if not RECORDINGS.is_dir():
+        pytest.skip("the recorded agent streams are not beside this checkout")
+    return RECORDINGS
+
+
+def _namespaces_work() -> bool:
+    probe = ["unshare", "--net", "--mount", "true"]
+    return os.geteuid() == 0 and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("root")]
+    if marked and not _namespaces_work():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs root (or unshare -Urnm) to make network namespaces"))
+
+
+@pytest.fixture
+def make_host() -> Iterator[Callable[[str], Namespace]]:
+    """Makes hosts; all are gone after the test."""
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(Namespace(name))
