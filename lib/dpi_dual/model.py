@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha1
 from typing import Protocol
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Flow:
-    """One flow as one DPI agent sees it on one interface.
+    """One flow as one DPI agent sees it on one interface; compared and hashed by identity, since it changes.
 
     *local* is the side inside the network (netifyd's own term), *other* the remote end; when both ends
     are inside, which is which is the agent's choice and says nothing about who opened the flow:
@@ -70,7 +70,8 @@ class Flow:
     ended_at: float = 0.0
     """0 while the flow lives."""
     end_reason: str = ""
-    """closed, expired, terminated (the agent's words); idle, agent-restart, evicted (ours)."""
+    """closed, expired, terminated (the agent's words); idle, agent-restart, reused (the same tuple began a
+    new flow), evicted (ours)."""
 
 
 class FlowSink(Protocol):
@@ -108,6 +109,10 @@ class Problem:
     severity: str = "warning"
     """info, warning or error."""
     details: dict[str, object] = field(default_factory=dict)
+
+    def answer(self) -> dict[str, object]:
+        """As `dpi.status health` shows it."""
+        return asdict(self)
 
 
 def community_id(flow: Flow, seed: int = 0) -> str:

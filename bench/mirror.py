@@ -1,0 +1,102 @@
+"""The mirror on against off: round-trip time and throughput of what it copies, through a router of namespaces."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+
+from bench.engine import ROOT
+from bench.row import Row
+from lab.netns import Namespace, veth
+
+ROUNDS = 7
+PINGS = 200
+MEGABYTES = 400
+
+_RECEIVER = """
+import socket, time
+listener = socket.create_server(("10.9.2.2", 5001))
+listener.settimeout(20)
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        first, total = time.perf_counter(), 0
+        while data := connection.recv(1 << 20):
+            total += len(data)
+        connection.sendall(b"%d %f" % (total, time.perf_counter() - first))
+"""
+
+_SENDER = """
+import socket, sys
+with socket.create_connection(("10.9.2.2", 5001), timeout=20) as connection:
+    block = bytes(1 << 20)
+    for _ in range(int(sys.argv[1])):
+        connection.sendall(block)
+    connection.shutdown(socket.SHUT_WR)
+    print(connection.recv(100).decode())
+"""
+
+
+def _mirror(router: Namespace, action: str) -> None:
+    router.run(
+        *(sys.executable, "-m", "dpi_dual.capture.mirror", action, "--interface", "tap0", "--source", "wan"),
+        env={"PYTHONPATH": str(ROOT / "lib"), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )
+
+
+def _throughput(client: Namespace) -> float:
+    """Bytes a second of one TCP connection through the router."""
+    total, seconds = client.run(sys.executable, "-c", _SENDER, str(MEGABYTES)).stdout.split()
+    return int(total) / float(seconds)
+
+
+def _round_trip_ms(client: Namespace) -> float:
+    output = client.run("ping", "-q", "-i", "0.002", "-c", str(PINGS), "10.9.2.2").stdout
+    found = re.search(r"= [\d.]+/([\d.]+)/", output)
+    if not found:
+        raise RuntimeError(f"ping said: {output}")
+    return float(found[1])
+
+
+def measure() -> list[Row]:
+    with Namespace("client") as client, Namespace("router") as router, Namespace("server") as server:
+        veth(client, "eth0", router, "lan")
+        veth(router, "wan", server, "eth0")
+        for host, interface, address in (
+            (client, "eth0", "10.9.1.2/24"),
+            (router, "lan", "10.9.1.1/24"),
+            (router, "wan", "10.9.2.1/24"),
+            (server, "eth0", "10.9.2.2/24"),
+        ):
+            host.ip("address", "add", address, "dev", interface)
+        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        client.ip("route", "add", "default", "via", "10.9.1.1")
+        server.ip("route", "add", "default", "via", "10.9.2.1")
+        server.popen(sys.executable, "-c", _RECEIVER)
+        client.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do ping -qc1 -W1 10.9.2.2 && exit; done")
+        _throughput(client)
+        times: dict[str, list[float]] = {"off": [], "on": []}
+        rates: dict[str, list[float]] = {"off": [], "on": []}
+        for _ in range(ROUNDS):
+            for state, action in (("off", "remove"), ("on", "ensure")):
+                _mirror(router, action)
+                times[state].append(_round_trip_ms(client))
+                rates[state].append(_throughput(client))
+    slower = statistics.median(on / off for on, off in zip(times["on"], times["off"], strict=True))
+    kept = statistics.median(on / off for on, off in zip(rates["on"], rates["off"], strict=True))
+    # The noise of the path itself: how far its own rounds without the mirror lie from their median.
+    usual = statistics.median(times["off"])
+    noise = max(abs(time - usual) for time in times["off"]) / usual
+    return [
+        Row("mirror, round trip on / off", slower, "×", 1.0, f"within noise (≤ 1 + {noise:.2f})", slower <= 1 + noise),
+        Row("mirror, throughput on / off", kept, "×", 1.0, "≥ 0.9", kept >= 0.9),
+        Row(
+            "mirror, throughput",
+            statistics.median(rates["on"]) * 8e-6,
+            "Mbit/s",
+            statistics.median(rates["off"]) * 8e-6,
+            "shown",
+            True,
+        ),
+    ]

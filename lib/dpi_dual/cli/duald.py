@@ -1,0 +1,49 @@
+"""dpi-duald: runs the engine in the foreground, as procd wants it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+
+from dpi_dual import __version__, paths
+from dpi_dual.engine.control import ControlServer
+from dpi_dual.engine.service import AlreadyRunning, Engine
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs until SIGTERM; returns 0 after a clean stop, 1 if another engine runs, 2 on wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="dpi-duald",
+        description="The DPI Dual-Stream engine in the foreground. SIGHUP reloads its UCI settings, SIGTERM stops it.",
+    )
+    parser.add_argument("--version", action="version", version=f"dpi-duald {__version__}")
+    parser.add_argument("--only", action="append", choices=["tap", "lan"], default=[], help="run only this stream")
+    parser.add_argument("--verbose", action="store_true", help="log what is going on, not only what is wrong")
+    options = parser.parse_args(argv)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        asyncio.run(_run(frozenset(options.only)))
+    except AlreadyRunning as error:
+        print(f"dpi-duald: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _run(only: frozenset[str]) -> None:
+    engine = Engine(only=only)
+    # Imported here: the dispatcher needs the engine's types, and its schemas are the larger half of a start.
+    from dpi_dual.rpc.dispatch import Dispatcher
+
+    control = ControlServer(paths.ENGINE_SOCKET, Dispatcher(engine))
+    engine.attach("control", control.run, control)
+    await engine.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The engine's only door: a unix socket that takes one JSON line a request and answers with one JSON line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+#: rpcd cuts a plugin's input at 65,536 bytes; a request is that and a little more.
+REQUEST_BYTES = 72 * 1024
+#: ubus refuses messages over 1 MiB, and one near it costs rpcd its place on the bus.
+ANSWER_BYTES = 256 * 1024
+CONNECTIONS = 64
+#: A peer that is slower than this to send its line or to take its answer is dropped.
+PEER_TIMEOUT_S = 20.0
+
+Dispatch = Callable[[str, str, object], Awaitable[dict[str, object]]]
+
+
+def encode(answer: dict[str, object]) -> bytes:
+    """One line of JSON: ASCII only, so that no invalid UTF-8 or raw NUL can reach ubus."""
+    return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+
+
+class ControlServer:
+    """Serves `["object","method",{params}]` lines; `dispatch(object, method, params)` makes the answers."""
+
+    def __init__(self, path: str, dispatch: Dispatch) -> None:
+        self._path = path
+        self._dispatch = dispatch
+        self._open = 0
+        self._counters = {
+            "control_requests": 0,
+            "control_bad_requests": 0,
+            "control_refused": 0,
+            "control_slow_peers": 0,
+        }
+
+    def counters(self) -> dict[str, int]:
+        return dict(self._counters)
+
+    async def run(self) -> None:
+        """Listens until cancelled; the socket is 0660 and gone afterwards."""
+        path = Path(self._path)
+        path.unlink(missing_ok=True)
+        mask = os.umask(0o117)
+        try:
+            server = await asyncio.start_unix_server(self._serve, path, limit=REQUEST_BYTES)
+        finally:
+            os.umask(mask)
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= CONNECTIONS:
+            self._counters["control_refused"] += 1
+            writer.close()
+            return
+        self._open += 1
+        try:
+            while line := await asyncio.wait_for(reader.readline(), PEER_TIMEOUT_S):
+                writer.write(encode_bounded(await self._answer(line)))
+                await asyncio.wait_for(writer.drain(), PEER_TIMEOUT_S)
+        except ValueError:  # readline: no newline within the limit
+            self._counters["control_bad_requests"] += 1
+            writer.write(encode({"error": f"the request is longer than {REQUEST_BYTES} bytes", "code": "too_long"}))
+        except TimeoutError:
+            self._counters["control_slow_peers"] += 1
+        except ConnectionError:
+            pass  # the peer left; it has nobody to tell
+        finally:
+            self._open -= 1
+            with contextlib.suppress(ConnectionError):
+                writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, object]:
+        self._counters["control_requests"] += 1
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            self._counters["control_bad_requests"] += 1
+            return {"error": "the arguments are not valid JSON (rpcd cuts them at 65,536 bytes)", "code": "bad_json"}
+        match request:
+            case [str(obj), str(method), params]:
+                return await self._dispatch(obj, method, params)
+        self._counters["control_bad_requests"] += 1
+        return {"error": 'a request is one line: ["object", "method", {parameters}]', "code": "bad_request"}
+
+
+def encode_bounded(answer: dict[str, object]) -> bytes:
+    """`encode`, but an answer over `ANSWER_BYTES` becomes an error that says how to ask for less."""
+    line = encode(answer)
+    if len(line) > ANSWER_BYTES:
+        return encode(
+            {
+                "error": f"the answer has {len(line)} bytes, more than {ANSWER_BYTES}; ask for fewer rows with limit",
+                "code": "too_large",
+            }
+        )
+    return line

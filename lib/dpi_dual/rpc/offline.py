@@ -1,0 +1,202 @@
+"""What a plugin answers when no engine runs: what UCI, /sys and the last snapshots say, marked `"engine": "down"`."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dpi_dual import __version__, config
+from dpi_dual.errors import QueryError
+from dpi_dual.model import Problem
+from dpi_dual.paths import ENGINE_SOCKET
+from dpi_dual.rpc.validate import Validator
+
+Answer = dict[str, Any]
+
+
+def _snapshot(settings: config.Settings, name: str) -> Answer:
+    """The last snapshot, empty if there is none or it is not ours."""
+    try:
+        found = json.loads((Path(settings.settings.stats_dir) / name).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _interface(name: str) -> Answer:
+    base = Path("/sys/class/net") / Path(name).name
+
+    def figure(file: str) -> int:
+        try:
+            return int((base / "statistics" / file).read_text())
+        except (OSError, ValueError):
+            return 0
+
+    try:
+        up = bool(int((base / "flags").read_text(), 16) & 1)
+    except (OSError, ValueError):
+        up = False
+    return {"interface_up": up, **{key: figure(key) for key in ("rx_bytes", "tx_bytes")}}
+
+
+def _status(settings: config.Settings, why: str) -> Answer:
+    lan = _snapshot(settings, "lan-flows.json")
+    return {
+        "enabled": settings.settings.enabled,
+        "mode": settings.settings.mode,
+        "correlation_enabled": "correlation" in settings.parts(),
+        "mitm_stream": {"running": False, "buffer_entries": 0, "threats_detected": 0, "blocked_count": 0},
+        "tap_stream": {
+            "running": False,
+            "interface": settings.tap.interface,
+            **_interface(settings.tap.interface),
+            "flows_1min": 0,
+            "collector_running": False,
+        },
+        "correlation": {"running": False, "threats_correlated": 0},
+        "lan_passive": {
+            "enabled": settings.lan.enabled,
+            "running": False,
+            "interface": " ".join(settings.lan.interface),
+            **{key: int(lan.get(key, 0)) for key in ("active_clients", "unique_destinations", "detected_protocols")},
+        },
+        "version": __version__,
+        "reason": why,
+    }
+
+
+def _flows(settings: config.Settings, why: str) -> Answer:
+    empty = {
+        "timestamp": "",
+        "flows_1min": 0,
+        "tap_interface": settings.tap.interface,
+        **dict.fromkeys(("rx_bytes", "tx_bytes", "rx_packets", "tx_packets"), 0),
+        "protocols": {},
+        "applications": {},
+        "top_talkers": [],
+        "mode": "passive_tap",
+    }
+    return {**empty, **_snapshot(settings, "dpi-flows.json"), "flows": [], "total": 0}
+
+
+def _buffer(settings: config.Settings, why: str) -> Answer:
+    empty = {
+        "timestamp": "",
+        "entries": 0,
+        "max_size": settings.mitm.buffer_size,
+        **dict.fromkeys(("requests_total", "threats_detected", "blocked_count", "high_threat_in_buffer"), 0),
+        "threat_distribution": {},
+        "top_hosts": {},
+        "analysis_enabled": settings.mitm.async_analysis,
+        "replay_enabled": settings.mitm.replay_on_alert,
+    }
+    return {**empty, **_snapshot(settings, "dpi-buffer.json")}
+
+
+def _health(settings: config.Settings, why: str) -> Answer:
+    down = Problem(
+        "engine_down",
+        f"The engine does not run ({why}); figures stand still.",
+        "Start it: ubus call dpi.status start, or dpi-dualctl start. Why it ended: logread -e dpi-dual.",
+        "error",
+    )
+    problems = [down, *settings.problems]
+    return {
+        "ok": False,
+        "problems": [problem.answer() for problem in problems],
+        "parts": {},
+        "agents": [],
+        "counters": {},
+    }
+
+
+def _version(settings: config.Settings, why: str) -> Answer:
+    return {"version": __version__, "python": platform.python_version(), "agents": {}}
+
+
+def _mirror(settings: config.Settings, action: str) -> Answer:
+    from dpi_dual.capture import mirror
+
+    tap = settings.tap
+    return dict(mirror.perform(action, tap.interface, list(tap.mirror_source), tap.mirror_mode))
+
+
+def _lan_status(settings: config.Settings, why: str) -> Answer:
+    empty = {
+        "timestamp": "",
+        "mode": "lan_passive",
+        "interface": " ".join(settings.lan.interface),
+        **dict.fromkeys(("active_clients", "unique_destinations", "detected_protocols"), 0),
+        **dict.fromkeys(("rx_bytes", "tx_bytes", "rx_packets", "tx_packets", "rx_rate_bps", "tx_rate_bps"), 0),
+        "source": "none",
+    }
+    rates = dict.fromkeys(("rx_rate_bps", "tx_rate_bps"), 0)
+    known = _snapshot(settings, "lan-flows.json")
+    return {**empty, **known, **rates, "enabled": settings.lan.enabled, "running": False}
+
+
+def _rows(file: str, key: str) -> Callable[[config.Settings, str], Answer]:
+    def rows(settings: config.Settings, why: str) -> Answer:
+        found = _snapshot(settings, file)
+        listed = found.get(key)
+        known = listed if isinstance(listed, list) else []
+        return {"timestamp": found.get("timestamp", ""), key: known, "total": len(known)}
+
+    return rows
+
+
+def _nothing(key: str) -> Callable[[config.Settings, str], Answer]:
+    return lambda settings, why: {key: [], "total": 0}
+
+
+_ANSWERS: dict[tuple[str, str], Callable[[config.Settings, str], Answer]] = {
+    ("dpi.status", "status"): _status,
+    ("dpi.status", "flows"): _flows,
+    ("dpi.status", "buffer"): _buffer,
+    ("dpi.status", "alerts"): _nothing("alerts"),
+    ("dpi.status", "mirror"): lambda settings, why: _mirror(settings, "status"),
+    ("dpi.status", "mirror_start"): lambda settings, why: _mirror(settings, "ensure"),
+    ("dpi.status", "mirror_stop"): lambda settings, why: _mirror(settings, "remove"),
+    ("dpi.status", "health"): _health,
+    ("dpi.status", "version"): _version,
+    ("dpi.lan", "status"): _lan_status,
+    ("dpi.lan", "clients"): _rows("lan-clients.json", "clients"),
+    ("dpi.lan", "destinations"): _rows("lan-destinations.json", "destinations"),
+    ("dpi.lan", "protocols"): _rows("lan-protocols.json", "protocols"),
+    ("dpi.lan", "flows"): _nothing("flows"),
+}
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{ENGINE_SOCKET} is not there"
+    return f"{ENGINE_SOCKET}: {error.strerror or error}"
+
+
+def answer(obj: str, name: str, arguments: bytes, error: OSError) -> bytes:
+    """The answer to a call without an engine, as one line of JSON; `error` ended the attempt to reach it."""
+    why = _reason(error)
+    result: dict[str, Any]
+    try:
+        try:
+            given = json.loads(arguments or b"{}")
+        except (ValueError, RecursionError):
+            raise QueryError("bad_json", "the arguments are not valid JSON (rpcd cuts them at 65,536 bytes)") from None
+        method, values = Validator().check(obj, name, given)
+        if isinstance(error, PermissionError):
+            raise QueryError("no_permission", f"{ENGINE_SOCKET} may not be opened by this user; use root or ubus")
+        if isinstance(error, TimeoutError):
+            raise QueryError("timeout", f"the engine did not answer in time ({why})")
+        known = _ANSWERS.get(method.target)
+        if known is None:
+            raise QueryError("engine_down", f"{obj} {name} needs the engine, which does not run ({why}); start it")
+        result = known(config.load(), why)
+        for key in ("clients", "destinations", "protocols"):
+            if isinstance(result.get(key), list) and "limit" in values:
+                result[key] = result[key][: values["limit"]]
+    except QueryError as refused:
+        result = refused.answer()
+    return json.dumps({**result, "engine": "down"}).encode("ascii") + b"\n"

@@ -1,0 +1,108 @@
+"""The answers of `dpi.status`."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from dpi_dual import __version__
+from dpi_dual.engine.service import Engine
+from dpi_dual.errors import QueryError
+
+Answer = dict[str, Any]
+
+
+def status(engine: Engine) -> Answer:
+    settings = engine.settings
+    return {
+        "enabled": settings.settings.enabled,
+        "mode": settings.settings.mode,
+        "correlation_enabled": "correlation" in settings.parts(),
+        "mitm_stream": {"running": False, "buffer_entries": 0, "threats_detected": 0, "blocked_count": 0},
+        "tap_stream": engine.tap.status(running="tap" in engine.supervisor),
+        "correlation": {"running": False, "threats_correlated": 0},
+        "lan_passive": lan_passive(engine),
+        "engine": "running",
+        "version": __version__,
+        "started_at": round(engine.started_at, 3),
+        "rss_bytes": engine.rss_bytes(),
+        "problems": len(engine.problems()),
+    }
+
+
+def lan_passive(engine: Engine) -> Answer:
+    figures = engine.lan.status()
+    keys = ("interface", "active_clients", "unique_destinations", "detected_protocols")
+    return {
+        "enabled": engine.settings.lan.enabled,
+        "running": "lan" in engine.supervisor,
+        **{key: figures[key] for key in keys},
+    }
+
+
+def flows(engine: Engine, **filters: Any) -> Answer:
+    return {**engine.tap.summary(), **engine.tap.table.flows(**filters)}
+
+
+def buffer(engine: Engine) -> Answer:
+    mitm = engine.settings.mitm
+    return {
+        "timestamp": engine.timestamp(),
+        "entries": 0,
+        "max_size": mitm.buffer_size,
+        "requests_total": 0,
+        "threats_detected": 0,
+        "blocked_count": 0,
+        "high_threat_in_buffer": 0,
+        "threat_distribution": {},
+        "top_hosts": {},
+        "analysis_enabled": mitm.async_analysis,
+        "replay_enabled": mitm.replay_on_alert,
+    }
+
+
+def alerts(engine: Engine, limit: int, before: str = "") -> Answer:
+    return {"alerts": [], "total": 0}
+
+
+def _mirror_part(engine: Engine) -> Any:
+    if engine.mirror is None:
+        raise QueryError("tap_off", "the TAP stream is switched off (dpi-dual.settings.mode, dpi-dual.tap.enabled)")
+    return engine.mirror
+
+
+async def mirror(engine: Engine) -> Answer:
+    return dict(await engine.mirror_status())
+
+
+async def mirror_start(engine: Engine) -> Answer:
+    return dict(await _mirror_part(engine).start())
+
+
+async def mirror_stop(engine: Engine) -> Answer:
+    return dict(await _mirror_part(engine).stop())
+
+
+def history(engine: Engine, range: str) -> Answer:
+    return engine.series.points(range, engine.now())
+
+
+def health(engine: Engine) -> Answer:
+    problems = engine.problems()
+    return {
+        "ok": not any(problem.severity in ("warning", "error") for problem in problems),
+        "engine": "running",
+        "problems": [problem.answer() for problem in problems],
+        "parts": engine.supervisor.status(),
+        "agents": [agent.status() for agent in engine.agents.values()],
+        "counters": engine.counters(),
+    }
+
+
+def version(engine: Engine) -> Answer:
+    return {
+        "version": __version__,
+        "engine": "running",
+        "python": platform.python_version(),
+        "agents": {name: agent.status() for name, agent in engine.agents.items()},
+    }

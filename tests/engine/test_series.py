@@ -1,0 +1,86 @@
+"""The time series: sums of differences in equal steps, 24 h of them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from dpi_dual.engine.series import COLUMNS, EARLIEST_AT, KEEP_S, POINTS, STEP_S, Series
+
+NOON = 1_800_000_000.0
+
+
+class Source:
+    def __init__(self) -> None:
+        self.figures = (0,) * len(COLUMNS)
+
+    def __call__(self) -> tuple[int, ...]:
+        return self.figures
+
+
+def _series() -> tuple[Series, Source, sqlite3.Connection]:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    source = Source()
+    return Series(db, source), source, db
+
+
+def _feed(series: Series, source: Source, steps: int, start: float = NOON) -> float:
+    for step in range(steps):
+        source.figures = tuple(10 * step * (column + 1) for column in range(len(COLUMNS)))
+        series.sample(start + STEP_S * step)
+    return start + STEP_S * (steps - 1)
+
+
+def test_points_are_what_was_added_in_each_step() -> None:
+    series, source, _ = _series()
+    end = _feed(series, source, 4)
+    answer = series.points("10m", end)
+    assert answer["interval_s"] == STEP_S
+    assert answer["columns"] == ["at", *COLUMNS]
+    assert answer["points"] == [[NOON + STEP_S * step, 10, 20, 30, 40, 50] for step in range(3)]
+
+
+def test_a_counter_that_was_reset_counts_from_zero() -> None:
+    series, source, _ = _series()
+    for step, value in enumerate((100, 150, 30)):
+        source.figures = (value,) * len(COLUMNS)
+        series.sample(NOON + STEP_S * step)
+    points = series.points("10m", NOON + 2 * STEP_S)["points"]
+    assert isinstance(points, list)
+    assert [point[1] for point in points] == [50, 30]
+
+
+def test_a_day_is_summed_into_a_bounded_number_of_points_and_no_byte_is_lost() -> None:
+    series, source, db = _series()
+    end = _feed(series, source, KEEP_S // STEP_S + 500)
+    assert db.execute("SELECT COUNT(*) FROM series").fetchone()[0] <= KEEP_S // STEP_S + 1
+    answer = series.points("24h", end)
+    points = answer["points"]
+    assert isinstance(points, list)
+    assert len(points) <= POINTS + 1
+    assert sum(point[1] for point in points) == 10 * KEEP_S // STEP_S
+
+
+def test_rows_survive_a_restart() -> None:
+    series, source, db = _series()
+    end = _feed(series, source, 3)
+    assert Series(db, source).points("10m", end) == series.points("10m", end)
+
+
+def test_a_clock_before_ntp_writes_nothing_and_one_ahead_is_undone() -> None:
+    series, source, db = _series()
+    _feed(series, source, 3, start=1000.0)
+    assert db.execute("SELECT COUNT(*) FROM series").fetchone()[0] == 0
+    _feed(series, source, 3, start=NOON + 10 * KEEP_S)
+    series.sample(NOON)
+    assert db.execute("SELECT MAX(at) FROM series").fetchone()[0] == NOON
+    assert EARLIEST_AT < NOON
+
+
+def test_a_database_that_fails_is_a_problem_until_it_works_again() -> None:
+    series, source, db = _series()
+    db.execute("ALTER TABLE series RENAME TO away")
+    _feed(series, source, 2)
+    assert [problem.code for problem in series.problems()] == ["series_failed"]
+    db.execute("ALTER TABLE away RENAME TO series")
+    _feed(series, source, 2, NOON + 1000)
+    assert series.problems() == []

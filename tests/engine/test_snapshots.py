@@ -1,0 +1,92 @@
+"""Snapshot files: whole or not at all, private, and a failure is seen in health."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from dpi_dual.engine.snapshots import Snapshots, private_directory, replace_file
+
+
+def test_a_snapshot_is_json_of_mode_0640_in_a_directory_of_mode_0750(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        Snapshots(str(tmp_path / "secubox")).write("dpi-flows.json", {"mode": "passive_tap", "name": "é"})
+    finally:
+        os.umask(old)
+    file = tmp_path / "secubox" / "dpi-flows.json"
+    assert json.loads(file.read_text()) == {"mode": "passive_tap", "name": "é"}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o750
+
+
+def test_a_reader_never_sees_a_part(tmp_path: Path) -> None:
+    directory, stop, seen = str(tmp_path), threading.Event(), []
+    replace_file(directory, "f", b"0" * 100_000)
+
+    def read() -> None:
+        while not stop.is_set():
+            data = (tmp_path / "f").read_bytes()
+            seen.append(len(data) == 100_000 and len(set(data)) == 1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for digit in range(300):
+        replace_file(directory, "f", str(digit % 10).encode() * 100_000)
+    stop.set()
+    reader.join()
+    assert seen
+    assert all(seen)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_link_in_our_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "stats").symlink_to(tmp_path / "elsewhere")
+    snapshots = Snapshots(str(tmp_path / "stats"))
+    snapshots.write("a.json", {})
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert snapshots.problems()[0].code == "snapshot_failed"
+    assert snapshots.counters() == {"snapshots_written": 0, "snapshots_failed": 1}
+
+
+def test_a_directory_anyone_may_write_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "stats").mkdir()
+    (tmp_path / "stats").chmod(0o777)
+    with pytest.raises(PermissionError, match="writable by all"):
+        private_directory(str(tmp_path / "stats"))
+
+
+def test_a_link_planted_as_the_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "stats").mkdir()
+    (tmp_path / "stats" / ".a.json.new").symlink_to(victim)
+    snapshots = Snapshots(str(tmp_path / "stats"))
+    snapshots.write("a.json", {"x": 1})
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.root
+def test_a_full_disk_keeps_the_old_file_and_is_named(tmp_path: Path, make_host) -> None:  # type: ignore[no-untyped-def]
+    host = make_host("router")
+    script = (
+        "import sys; sys.path.insert(0, 'lib')\n"
+        "from dpi_dual.engine.snapshots import Snapshots\n"
+        "s = Snapshots(sys.argv[1] + '/s')\n"
+        "s.write('a.json', {'v': 1}); s.write('a.json', {'v': 'x' * 300000})\n"
+        "print(s.problems()[0].message); print(open(sys.argv[1] + '/s/a.json').read())\n"
+        "import os; print(sorted(os.listdir(sys.argv[1] + '/s')))\n"
+        "s.write('a.json', {'v': 2}); print(s.problems())\n"
+    )
+    host.run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path))
+    out = host.run("/usr/bin/python3", "-c", script, str(tmp_path)).stdout.splitlines()
+    assert "No space left" in out[0]
+    assert json.loads(out[1]) == {"v": 1}
+    assert "['a.json']" in out
+    assert out[-1] == "[]"
