@@ -47,7 +47,11 @@ class Namespace:
     def run(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Runs a command inside to its end; raises `CalledProcessError` unless it succeeded (`check=False` to allow)."""
         options = {"check": True, "text": True, "capture_output": True, **options}
-        return subprocess.run(self.command(argv), **options)  # noqa: PLW1510
+        try:
+            return subprocess.run(self.command(argv), **options)  # noqa: PLW1510
+        except subprocess.CalledProcessError as error:
+            error.add_note(f"in {self.name}: {' '.join(argv)}: {str(error.stderr or '').strip()}")
+            raise
 
     def popen(self, *argv: str, **options: Any) -> subprocess.Popen[Any]:
         """Starts a command inside; it is ended by `close()`, or when the calling thread ends."""
@@ -58,6 +62,21 @@ class Namespace:
     def ip(self, *argv: str) -> str:
         """`ip ARGV` inside; its output."""
         return self.run("ip", *argv).stdout
+
+    def ip_batch(self, *lines: str) -> None:
+        """Several `ip` commands inside in one go."""
+        self.run("ip", "-batch", "-", input="\n".join(lines) + "\n")
+
+    def sysctl(self, **values: int | str) -> None:
+        """Sets kernel parameters of this namespace: `sysctl(net__ipv4__ip_forward=1)`, `__` for a dot, `___` for a dash."""
+        paths = ((key.replace("___", "-").replace("__", "/"), value) for key, value in values.items())
+        lines = (f"/proc/sys/{path} {value}\n" for path, value in paths)
+        script = 'set -e; while read -r path value; do echo "$value" > "$path"; done'
+        self.run("sh", "-c", script, input="".join(lines))
+
+    def mount_over(self, file: Path, path: str) -> bool:
+        """Makes `path` show `file` to this host alone; False when there is no such path to cover."""
+        return self.run("mount", "--bind", str(file), path, check=False).returncode == 0
 
     def close(self) -> None:
         """Ends what was started here, then the namespace; safe to call twice."""
@@ -87,9 +106,18 @@ class Namespace:
         self.close()
 
 
-def veth(a: Namespace, a_name: str, b: Namespace, b_name: str) -> None:
-    """A cable between two hosts, both ends up, segmentation offload off so that every packet is one on the wire."""
-    a.ip("link", "add", a_name, "type", "veth", "peer", "name", b_name, "netns", str(b.pid))
+def veth(
+    a: Namespace,
+    a_name: str,
+    b: Namespace,
+    b_name: str,
+    macs: tuple[str | None, str | None] = (None, None),
+    up: bool = True,
+) -> None:
+    """A cable between two hosts, segmentation offload off so that every packet is one on the wire; both ends up."""
+    a_mac, b_mac = (["address", mac] if mac else [] for mac in macs)
+    a.ip("link", "add", a_name, *a_mac, "type", "veth", "peer", "name", b_name, *b_mac, "netns", str(b.pid))
     for host, name in ((a, a_name), (b, b_name)):
         host.run("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off", check=False)
-        host.ip("link", "set", name, "up")
+        if up:
+            host.ip("link", "set", name, "up")
