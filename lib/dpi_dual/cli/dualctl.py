@@ -1,0 +1,29 @@
+"""`dpi-dualctl`: the whole suite from a shell."""
+
+from __future__ import annotations
+
+from dpi_dual.cli import flows, lan, mirror, mitm, overview, run, service
+
+PROGRAM = run.Program(
+    name="dpi-dualctl",
+    about="Deep packet inspection of both streams: what runs, what it sees, what is wrong.",
+    groups=(
+        ("Service", service.COMMANDS),
+        ("At a glance", overview.COMMANDS),
+        ("WAN (TAP stream)", (*flows.COMMANDS, *mirror.COMMANDS)),
+        ("LAN", lan.COMMANDS),
+        ("Requests (MITM stream)", mitm.COMMANDS),
+    ),
+    examples=(
+        ("status --watch", "everything at a glance, live"),
+        ("clients --sort rate", "who uses the line right now"),
+        ("flows --limit 20", "the twenty newest WAN flows"),
+        ("health || logread -e dpi-dual", "why, if something is wrong"),
+    ),
+    foreground={},
+)
+
+
+def main() -> int:
+    """The entry point of `sbin/dpi-dualctl`."""
+    return run.main(PROGRAM)

@@ -1,0 +1,261 @@
+"""`lan`, `clients`, `client`, `destinations`, `protocols`, `applications`: who on the LAN talks to whom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dpi_dual.cli.command import Answer, Command, Renderer, View
+from dpi_dual.cli.flows import flow_lines, more
+from dpi_dual.cli.overview import bars, listed, mapping
+from dpi_dual.cli.table import Column, Row, table
+from dpi_dual.cli.terminal import safe
+from dpi_dual.cli.units import ago, amount, count, plural, rate
+
+
+def show_status(answer: Answer, view: View) -> Iterator[str]:
+    """The LAN in four lines."""
+    on = answer.get("enabled", True)
+    state = "watched" if answer.get("running") else "not watched" if on else "switched off (dpi-dual.lan.enabled)"
+    source = safe(answer.get("source", "none"))
+    told = f", by {source}" if source != "none" and answer.get("running") else ""
+    yield view.style.title(f"{safe(answer.get('interface', ''))}: {state}{told}")
+    yield ", ".join(
+        (
+            plural(answer.get("active_clients", 0), "active client"),
+            plural(answer.get("unique_destinations", 0), "destination"),
+            plural(answer.get("detected_protocols", 0), "protocol"),
+        )
+    )
+    yield f"{'received':9}{amount(answer.get('rx_bytes', 0)):>9}  {rate(answer.get('rx_rate_bps', 0)):>13}"
+    yield f"{'sent':9}{amount(answer.get('tx_bytes', 0)):>9}  {rate(answer.get('tx_rate_bps', 0)):>13}"
+
+
+def _rate(row: Row, way: str) -> str:
+    """A client's rate one way; nothing where the engine has none."""
+    for key in (f"rate_{way}_bps", f"{way}_rate_bps", f"{'rx' if way == 'in' else 'tx'}_rate_bps"):
+        if key in row:
+            return rate(row[key])
+    return ""
+
+
+def _address(row: Row) -> str:
+    """The first address, and how many more there are."""
+    others = len(row.get("ips") or ()) - 1
+    return f"{row.get('ip', '')} +{others}" if others > 0 else str(row.get("ip", ""))
+
+
+def _unless_unknown(text: object) -> str:
+    return "" if str(text or "").lower() in ("", "unknown") else str(text)
+
+
+def client_lines(clients: list[dict[str, Any]], view: View) -> list[str]:
+    """A table of clients, as they came."""
+
+    def seen(row: Row) -> str:
+        return ago(row.get("last_seen_at") or row.get("last_seen"), view.now)
+
+    layout = (
+        Column("Client", lambda row: row.get("hostname") or row.get("mac") or row.get("ip"), least=10),
+        Column("Address", _address, least=14),
+        Column("MAC", lambda row: row.get("mac"), rank=4),
+        Column("Received", lambda row: amount(row.get("bytes_in", 0)), right=True),
+        Column("Sent", lambda row: amount(row.get("bytes_out", 0)), right=True),
+        Column("Rate in", lambda row: _rate(row, "in"), right=True, rank=2),
+        Column("Rate out", lambda row: _rate(row, "out"), right=True, rank=3),
+        Column("Flows", lambda row: count(row.get("flows", 0)), right=True),
+        Column("Last app", lambda row: _unless_unknown(row.get("last_app")) or row.get("last_proto"), least=6, rank=1),
+        Column("Seen", seen),
+    )
+    return table(layout, clients, view.room, view.style)
+
+
+def destination_lines(destinations: list[dict[str, Any]], view: View) -> list[str]:
+    """A table of destinations, as they came."""
+    layout = (
+        Column("Destination", lambda row: row.get("hostname") or row.get("ip"), least=20, keep_end=True),
+        Column("Address", lambda row: row.get("ip") if row.get("hostname") else "", least=15, rank=2),
+        Column("Port", lambda row: row.get("port") or "", right=True),
+        Column("Protocol", lambda row: row.get("proto"), least=5),
+        Column("Bytes", lambda row: amount(row.get("bytes", 0)), right=True),
+        Column("Flows", lambda row: count(row.get("hits", 0)), right=True),
+        Column("Clients", lambda row: len(row["clients"]) if isinstance(row.get("clients"), list) else "", rank=3),
+    )
+    return table(layout, destinations, view.room, view.style)
+
+
+def _share(row: Row, total: float) -> str:
+    size = row.get("bytes", 0)
+    return f"{size / total:.0%}" if total and isinstance(size, int | float) else ""
+
+
+def kind_lines(rows: list[dict[str, Any]], view: View) -> list[str]:
+    """A table of protocols or applications with their share of the bytes shown."""
+    total = float(sum(row.get("bytes", 0) for row in rows))
+    layout = (
+        Column("Application", lambda row: row.get("application"), least=10),
+        Column("Protocol", lambda row: row.get("protocol"), least=6),
+        Column("Flows", lambda row: count(row.get("flows", 0)), right=True),
+        Column("Bytes", lambda row: amount(row.get("bytes", 0)), right=True),
+        Column("Share", lambda row: _share(row, total), right=True, rank=1),
+    )
+    return table(layout, rows, view.room, view.style)
+
+
+def _listing(key: str, lines: Callable[[list[dict[str, Any]], View], list[str]], nothing: str) -> Renderer:
+    def show(answer: Answer, view: View) -> Iterator[str]:
+        rows = listed(answer.get(key))
+        if not rows:
+            narrowed = any(name in view.params for name in ("search", "client", "before", "state", "protocol", "ip"))
+            yield "Nothing fits." if narrowed else nothing
+            return
+        yield from lines(rows, view)
+        yield from more(answer, len(rows), view)
+
+    return show
+
+
+def show_client(answer: Answer, view: View) -> Iterator[str]:
+    """One client: who it is, then what it does."""
+    client = mapping(answer.get("client"))
+    yield view.style.title(safe(client.get("hostname") or client.get("mac") or client.get("ip", "")))
+    addresses = client.get("ips") or [client.get("ip", "")]
+    seen = client.get("last_seen_at") or client.get("last_seen")
+    facts = [("MAC", safe(client.get("mac", ""))), *(("address", safe(address)) for address in addresses[:16])]
+    facts += [("seen", ago(seen, view.now))]
+    if client.get("first_seen_at"):
+        facts += [("first", ago(client["first_seen_at"], view.now))]
+    for way, name in (("in", "received"), ("out", "sent")):
+        facts.append((name, f"{amount(client.get('bytes_' + way, 0))}  {_rate(client, way)}".rstrip()))
+    for name, text in facts:
+        if text:
+            yield f"  {name:10}{text}"
+    sections = (
+        ("Applications", "applications", kind_lines),
+        ("Protocols", "protocols", kind_lines),
+        ("Destinations", "destinations", destination_lines),
+        ("Flows", "flows", flow_lines),
+    )
+    for title, key, lines in sections:
+        rows = listed(answer.get(key))
+        if rows:
+            yield ""
+            yield view.style.title(f"{title} ({count(len(rows))})")
+            yield from (f"  {line}" for line in lines(rows, _narrower(view)))
+
+
+def _narrower(view: View) -> View:
+    return View(max(view.room - 2, 20) if view.room else 0, view.style, view.now, view.asked, view.params)
+
+
+def _moment(row: Row) -> str:
+    for key in ("start_at", "at", "started_at", "timestamp", "hour", "day"):
+        if key in row:
+            value = row[key]
+            if isinstance(value, int | float):
+                return time.strftime("%a %d %b %H:%M", time.localtime(value))
+            return str(value)
+    return ""
+
+
+def show_history(answer: Answer, view: View) -> Iterator[str]:
+    """Bytes both ways by step, and the course of their sum as bars."""
+    names = [str(name) for name in answer.get("columns", [])]
+    rows = [
+        point if isinstance(point, dict) else dict(zip(names, point, strict=False))
+        for point in answer.get("points", [])
+        if isinstance(point, dict | list)
+    ]
+    if not rows:
+        yield "No history yet: it grows with each full hour."
+        return
+    course = [float(row.get("bytes") or row.get("bytes_in", 0) + row.get("bytes_out", 0)) for row in rows]
+    yield view.style.title(f"{safe(answer.get('period', ''))}: {amount(sum(course))}")
+    yield bars(course, max((view.room or 80) - 2, 10))
+    yield ""
+    layout = (
+        Column("From", _moment),
+        Column("Received", lambda row: amount(row["bytes_in"]) if "bytes_in" in row else "", right=True),
+        Column("Sent", lambda row: amount(row["bytes_out"]) if "bytes_out" in row else "", right=True),
+        Column("Bytes", lambda row: amount(row["bytes"]) if "bytes" in row else "", right=True),
+        Column("Flows", lambda row: count(row["flows"]) if "flows" in row else "", right=True),
+    )
+    yield from table(layout, rows, view.room, view.style)
+
+
+_NONE = "None seen yet on the LAN interface. 'dpi-dualctl health' says whether anything is in the way."
+
+STATUS = Command(
+    ("lan",),
+    "dpi.lan",
+    "status",
+    show_status,
+    (("lan", "the LAN in four lines"), ("lan --watch", "with live rates")),
+)
+FLOWS = Command(
+    ("lan", "flows"),
+    "dpi.lan",
+    "flows",
+    _listing("flows", flow_lines, _NONE),
+    (("lan flows --limit 10", "the ten newest"), ("lan flows --ip 192.168.1.10", "one client's")),
+)
+HISTORY = Command(
+    ("lan", "history"),
+    "dpi.lan",
+    "history",
+    show_history,
+    (
+        ("lan history", "the last day by hour"),
+        ("lan history --period month --client nas", "one client's month"),
+    ),
+)
+COMMANDS = (
+    STATUS,
+    Command(
+        ("clients",),
+        "dpi.lan",
+        "clients",
+        _listing("clients", client_lines, _NONE),
+        (
+            ("clients", "the largest first"),
+            ("clients --sort rate --watch", "who uses the line right now"),
+            ("clients --search phone --limit 5", "by part of a name, MAC or address"),
+        ),
+        help="who is on the LAN: bytes, flows, applications, one row a MAC",
+    ),
+    Command(
+        ("client",),
+        "dpi.lan",
+        "client",
+        show_client,
+        (("client 192.168.1.10", "by address"), ("client aa:bb:cc:dd:ee:ff", "by MAC"), ("client nas", "by name")),
+        positional="client",
+    ),
+    Command(
+        ("destinations",),
+        "dpi.lan",
+        "destinations",
+        _listing("destinations", destination_lines, _NONE),
+        (
+            ("destinations", "where the LAN's bytes go"),
+            ("destinations --client nas --search .com", "one client's, by part of a name"),
+        ),
+    ),
+    Command(
+        ("protocols",),
+        "dpi.lan",
+        "protocols",
+        _listing("protocols", kind_lines, _NONE),
+        (("protocols", "what the LAN speaks"),),
+    ),
+    Command(
+        ("applications",),
+        "dpi.lan",
+        "applications",
+        _listing("applications", kind_lines, _NONE),
+        (("applications --limit 10", "the ten largest"), ("applications --client nas", "one client's")),
+    ),
+    FLOWS,
+    HISTORY,
+)

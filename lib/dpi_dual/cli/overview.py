@@ -1,0 +1,234 @@
+"""`status`, `health`, `version`, `history`: the suite at a glance."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from dpi_dual.cli.command import OK, PROBLEM, Answer, Command, View, judge, judge_without_engine
+from dpi_dual.cli.table import Column, table
+from dpi_dual.cli.terminal import clip, safe
+from dpi_dual.cli.units import ago, amount, count, plural, rate, span
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """`value` if it is an object, else an empty one: an older engine may not have the key."""
+    return value if isinstance(value, dict) else {}
+
+
+def listed(value: object) -> list[dict[str, Any]]:
+    """The objects of a list."""
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _state(view: View, wanted: object, running: object) -> str:
+    word = "running" if running else "stopped" if wanted else "off"
+    dress = view.style.good if running else view.style.warn if wanted else view.style.faint
+    return dress(f"{word:9}")
+
+
+def show_status(answer: Answer, view: View) -> Iterator[str]:
+    """Four lines, one a part."""
+    enabled, mode = bool(answer.get("enabled")), str(answer.get("mode", ""))
+    parts = [f"DPI Dual-Stream {safe(answer.get('version', ''))}", f"mode {safe(mode)}" if enabled else "switched off"]
+    if answer.get("started_at"):
+        parts.append(f"up {span(view.now - answer['started_at'])}")
+    if answer.get("rss_bytes"):
+        parts.append(f"{amount(answer['rss_bytes'])} of memory")
+    yield view.style.title("  ·  ".join(parts))
+    yield ""
+
+    def line(name: str, wanted: object, part: dict[str, Any], about: str) -> str:
+        return f"{name:13}{_state(view, wanted, part.get('running'))} {clip(about, max(view.room - 23, 20))}".rstrip()
+
+    tap, lan = mapping(answer.get("tap_stream")), mapping(answer.get("lan_passive"))
+    mitm, correlation = mapping(answer.get("mitm_stream")), mapping(answer.get("correlation"))
+    figures = ", ".join(
+        (
+            f"{count(mitm.get('buffer_entries', 0))} in the buffer",
+            plural(mitm.get("threats_detected", 0), "threat"),
+            f"{count(mitm.get('blocked_count', 0))} blocked",
+        )
+    )
+    yield line("MITM stream", enabled and mode != "tap-only", mitm, figures)
+    up = "up" if tap.get("interface_up") else "down"
+    figures = f"{safe(tap.get('interface', ''))} {up}, {plural(tap.get('flows_1min', 0), 'flow')} in the last minute, "
+    figures += f"{amount(tap.get('rx_bytes', 0))} seen"
+    yield line("TAP stream", enabled and mode != "mitm-only", tap, figures)
+    figures = ", ".join(
+        (
+            safe(lan.get("interface", "")),
+            plural(lan.get("active_clients", 0), "client"),
+            plural(lan.get("unique_destinations", 0), "destination"),
+            plural(lan.get("detected_protocols", 0), "protocol"),
+        )
+    )
+    yield line("LAN", enabled and lan.get("enabled"), lan, figures)
+    figures = f"{plural(correlation.get('threats_correlated', 0), 'correlated threat')}"
+    yield line("Correlation", enabled and answer.get("correlation_enabled"), correlation, figures)
+    if answer.get("problems"):
+        yield ""
+        yield view.style.warn(f"{plural(answer['problems'], 'problem')}: see 'dpi-dualctl health'")
+
+
+def wrapped(text: object, view: View, first: str, rest: str) -> list[str]:
+    """`text` as a paragraph within the view's room."""
+    room = view.room or 10_000
+    return textwrap.wrap(safe(text), max(room, 30), initial_indent=first, subsequent_indent=rest) or [first]
+
+
+def problem_lines(problem: dict[str, Any], view: View) -> Iterator[str]:
+    """A problem: how bad, what, and what to do."""
+    severity = str(problem.get("severity", ""))
+    dress = {"error": view.style.bad, "warning": view.style.warn}.get(severity, view.style.faint)
+    first, *more = wrapped(problem.get("message", ""), view, " " * 9, " " * 9)
+    yield dress(f"{safe(severity):9}") + first[9:]
+    yield from more
+    if problem.get("hint"):
+        yield from wrapped(problem["hint"], view, " " * 9 + "→ ", " " * 11)
+
+
+def _told(key: str, value: object, view: View) -> str:
+    """A figure whose name says its unit (DESIGN's naming), as a person reads it."""
+    if key.endswith("_at"):
+        return ago(value, view.now)
+    if key.endswith("_bps"):
+        return rate(value)
+    if key.endswith("bytes"):
+        return amount(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return count(value)
+    if isinstance(value, list):
+        return ", ".join(safe(entry) for entry in value[:8])
+    return safe(value)
+
+
+def _pairs(entry: dict[str, Any], view: View, without: tuple[str, ...]) -> str:
+    told = {k: _told(k, v, view) for k, v in entry.items() if k not in without and not isinstance(v, dict)}
+    return ", ".join(f"{safe(key)} {text}" for key, text in told.items() if text not in ("", "0", "never"))
+
+
+def show_health(answer: Answer, view: View) -> Iterator[str]:
+    """The verdict, each problem with what to do, the parts, the agents, and what was counted."""
+    problems = listed(answer.get("problems"))
+    if answer.get("ok"):
+        yield view.style.good("Everything is well.")
+    else:
+        worst = [p for p in problems if p.get("severity") in ("error", "warning")]
+        yield view.style.bad(f"Not well: {plural(len(worst), 'problem')}.")
+    for problem in problems:
+        yield ""
+        yield from problem_lines(problem, view)
+    parts = mapping(answer.get("parts"))
+    entries = [{"name": name, **mapping(part)} for name, part in parts.items()]
+    for title, rows in (("Parts", entries), ("Agents", listed(answer.get("agents")))):
+        if rows:
+            yield ""
+            yield view.style.title(title)
+        for row in rows:
+            name, state = safe(row.get("name", row.get("agent", ""))), safe(row.get("state", ""))
+            yield from wrapped(f"{name:9} {state:9} {_pairs(row, view, ('name', 'state'))}", view, "  ", " " * 22)
+    counted = {k: v for k, v in mapping(answer.get("counters")).items() if v}
+    if counted:
+        yield ""
+        yield view.style.title("Counted since the start (drops and oddities)")
+        layout = (Column("", lambda row: row["count"], right=True), Column("", lambda row: row["what"], least=10))
+        rows = [{"what": k.replace("_", " "), "count": count(v)} for k, v in sorted(counted.items())]
+        yield from table(layout, rows, view.room, view.style)[1:]
+
+
+def judge_health(answer: Answer) -> int:
+    """Scripts ask one thing of `health`: is it well?"""
+    return judge(answer) or (OK if answer.get("ok") else PROBLEM)
+
+
+def show_version(answer: Answer, view: View) -> Iterator[str]:
+    """The suite, the interpreter, and each agent that has said what it is."""
+    yield f"DPI Dual-Stream  {safe(answer.get('version', '?'))}"
+    yield f"engine           {safe(answer.get('engine', '?'))}"
+    if answer.get("python"):
+        yield f"Python           {safe(answer['python'])}"
+    for name, agent in mapping(answer.get("agents")).items():
+        told = _pairs(agent, view, ("name",)) if isinstance(agent, dict) else safe(agent)
+        yield from wrapped(f"{'agent ' + safe(name):16} {told}", view, "", " " * 17)
+
+
+def bars(values: list[float], most: int) -> str:
+    """A line of bars, at most `most`: neighbours that share a bar give their largest."""
+    if not values:
+        return ""
+    share = max(-(-len(values) // most), 1)
+    merged = [max(values[i : i + share]) for i in range(0, len(values), share)]
+    top = max(merged) or 1
+    return "".join(_BARS[min(int(max(value, 0) / top * 7.999), 7)] for value in merged)
+
+
+def _figure(column: str, value: float, interval_s: float) -> str:
+    if column.endswith("bytes"):
+        return rate(value * 8 / interval_s)
+    return count(value)
+
+
+def show_history(answer: Answer, view: View) -> Iterator[str]:
+    """One row a figure: its course as bars, its last and its largest value."""
+    names = [str(name) for name in answer.get("columns", [])]
+    points = [p for p in answer.get("points", []) if isinstance(p, list) and len(p) == len(names)]
+    interval = float(answer.get("interval_s") or 1)
+    if not points or len(names) < 2:
+        yield "No history yet: the first point comes within a minute of the start."
+        return
+    first, last = (time.strftime("%H:%M:%S", time.localtime(points[i][0])) for i in (0, -1))
+    yield view.style.title(f"{first} to {last}, {plural(len(points), 'point')}, one each {span(interval)}")
+    room = max((view.room or 120) - 46, 10)
+    for i, name in enumerate(names[1:], 1):
+        course = [float(point[i]) for point in points]
+        now, top = _figure(name, course[-1], interval), _figure(name, max(course), interval)
+        drawn = bars(course, room)
+        yield f"{safe(name).replace('_', ' '):15}{drawn:{min(room, len(points))}}  {now:>12}  max {top}"
+
+
+COMMANDS = (
+    Command(
+        ("status",),
+        "dpi.status",
+        "status",
+        show_status,
+        (
+            ("status", "both streams, LAN and correlation on one screen"),
+            ("status --watch", "the same, refreshed every 2 seconds"),
+            ("status --json", "for programs: the keys of `ubus call dpi.status status`"),
+        ),
+    ),
+    Command(
+        ("health",),
+        "dpi.status",
+        "health",
+        show_health,
+        (
+            ("health", "what is wrong and what to do about it"),
+            ("health >/dev/null || echo trouble", "in a script: the exit code says it"),
+        ),
+        judge=judge_health,
+    ),
+    Command(
+        ("history",),
+        "dpi.status",
+        "history",
+        show_history,
+        (("history", "the last ten minutes"), ("history --range 24h", "a day")),
+    ),
+    Command(
+        ("version",),
+        "dpi.status",
+        "version",
+        show_version,
+        (("version", "the suite's, Python's and the agents' versions"),),
+        judge=judge_without_engine,
+    ),
+)

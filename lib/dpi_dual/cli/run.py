@@ -1,0 +1,238 @@
+"""Runs a program: finds the command, asks the engine, shows the answer, ends with the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dpi_dual import __version__
+from dpi_dual.cli.command import DOWN, EXIT_CODES, OK, REFUSED, USAGE, Answer, Command, View
+from dpi_dual.cli.terminal import Style, safe, size, wants_colour
+
+#: Ended because nobody reads on, as a program that SIGPIPE ends (`… | head`); ended by Ctrl-C.
+_NO_READER, _INTERRUPTED = 141, 130
+
+_HINTS = {
+    "no_permission": "Run it as root.",
+    "engine_down": "Start it with 'dpi-dualctl start'; why it ended is in the log: logread -e dpi-dual.",
+    "timeout": "Try again; if it stays so, 'dpi-dualctl restart'.",
+    "no_init_script": "From a checkout, 'sbin/dpi-duald' runs the engine in the foreground.",
+}
+
+_EVERYWHERE = (
+    ("--json", "the answer itself, as JSON"),
+    ("--wide", "cut nothing, however long the lines get"),
+    ("--watch [SECONDS]", "show it again and again, until Ctrl-C"),
+    ("--help", "what the command takes, with examples"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreground:
+    """A command that is no call: it runs something here until it ends."""
+
+    help: str
+    run: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One executable: its commands under headings."""
+
+    name: str
+    about: str
+    groups: tuple[tuple[str, tuple[Command, ...]], ...]
+    examples: tuple[tuple[str, str], ...]
+    foreground: dict[str, Foreground]
+
+    def commands(self) -> Iterator[Command]:
+        """All calls."""
+        for _, commands in self.groups:
+            yield from commands
+
+    def names(self) -> list[str]:
+        """What may be typed after the program's name."""
+        return [*self.foreground, *(" ".join(command.words) for command in self.commands())]
+
+
+def _help(program: Program) -> str:
+    from dpi_dual.cli.options import summary
+
+    lines = [f"usage: {program.name} COMMAND [OPTIONS]", "", program.about]
+    wide = max(map(len, program.names())) + 2
+    foreground = [(name, command.help) for name, command in program.foreground.items()]
+    for title, commands in program.groups:
+        rows = [(" ".join((*command.words, command.positional.upper())), summary(command)) for command in commands]
+        rows, foreground = foreground + rows, []
+        lines += ["", f"{title}:", *(f"  {name:{max(wide, 14)}}{about}" for name, about in rows)]
+    lines += ["", "options of every command:"]
+    lines += [f"  {option:20}{about}" for option, about in _EVERYWHERE]
+    width = max(len(example) for example, _ in program.examples) + len(program.name) + 3
+    lines += ["", "examples:", *(f"  {program.name + ' ' + line:{width}}{about}" for line, about in program.examples)]
+    return "\n".join([*lines, "", EXIT_CODES, ""])
+
+
+def _complain(program: str, message: str, hint: str = "") -> None:
+    print(f"{program}: {safe(message)}", file=sys.stderr)
+    if hint:
+        print(hint, file=sys.stderr)
+
+
+def _find(program: Program, argv: Sequence[str]) -> tuple[Command | Foreground, list[str]] | str:
+    """The command that `argv` begins with and what follows it, or what is wrong."""
+    # A flag may stand before the command too; none of these takes a value.
+    early = 0
+    while early < len(argv) and argv[early] in ("--json", "--wide", "--help", "-h"):
+        early += 1
+    flags, words = list(argv[:early]), list(argv[early:])
+    if words[:1] and words[0] in program.foreground:
+        return program.foreground[words[0]], flags + words[1:]
+    for command in sorted(program.commands(), key=lambda command: -len(command.words)):
+        if tuple(words[: len(command.words)]) == command.words:
+            return command, flags + words[len(command.words) :]
+    typed = words[0]
+    if typed.startswith("-"):
+        return f"{typed} is not known before a command; options follow the command"
+    from dpi_dual.cli.options import nearest
+
+    below = [command for command in program.commands() if command.words[0] == typed]
+    if below:
+        return f"'{typed}' needs one of: {', '.join(' '.join(command.words[1:]) for command in below)}"
+    meant = nearest(typed, program.names())
+    return f"there is no command '{typed}'" + (f"; did you mean '{meant}'?" if meant else "")
+
+
+def ask(command: Command, params: dict[str, Any]) -> Answer:
+    """The answer to the call behind `command`; what goes wrong on the way is an error answer too."""
+    try:
+        from dpi_dual.rpc import client
+
+        return client.call(command.object, command.method, params)
+    except ModuleNotFoundError as error:
+        sentence = f"the Python module {error.name} is not installed for {sys.executable}"
+        return {"error": sentence, "code": "module_missing"}
+    except ValueError:
+        return {"error": "the engine's answer is not JSON; was it stopped just now?", "code": "timeout"}
+
+
+def _json(answer: Answer, indent: int | None = 2) -> list[str]:
+    import json
+
+    return json.dumps(answer, indent=indent).splitlines()
+
+
+def _render(command: Command, answer: Answer, view: View) -> list[str]:
+    lines = list(command.show(answer, view))
+    # `health` says so itself, as the first of its problems.
+    if command.judge(answer) == DOWN and not isinstance(answer.get("problems"), list):
+        note = "The engine does not run; this is what is known without it. Start it: dpi-dualctl start"
+        lines = [view.style.warn(note), "", *lines]
+    return lines
+
+
+def _call(program: str, command: Command, rest: list[str]) -> int:
+    from dpi_dual.cli.options import parameters, parser_of
+
+    given = parser_of(program, command).parse_args(rest)
+    params = parameters(command, given)
+    asked = " ".join((program, *command.words))
+    watching = getattr(given, "watch", None)
+    as_json = command.json_only is not None or given.json
+    style = Style(wants_colour())
+
+    def show() -> tuple[list[str], int]:
+        answer = ask(command, params)
+        if "error" in answer and not (as_json or watching):
+            return [], _refused(asked, command, answer)
+        code = command.judge(answer)
+        if as_json:
+            if command.json_only is not None and "error" not in answer:
+                answer = command.json_only(answer)
+            return _json(answer, None if watching else 2), code
+        if "error" in answer:
+            return [style.bad(safe(answer["error"]))], code
+        view = View(0 if given.wide else size()[0], style, time.time(), _typed(asked, command, params), params)
+        return _render(command, answer, view), code
+
+    if watching:
+        from dpi_dual.cli.watch import repeat
+
+        return repeat(show, watching, asked)
+    lines, code = show()
+    if lines:
+        print("\n".join(lines))
+    return code
+
+
+def _typed(asked: str, command: Command, params: dict[str, Any]) -> str:
+    """The command line again, without its place in the pages; quoted for a shell."""
+    from shlex import quote
+
+    parts = [asked]
+    for name, value in params.items():
+        if name == command.positional:
+            parts.append(quote(str(value)))
+        elif name != "before":
+            parts += ["--" + name.replace("_", "-"), quote(str(value))]
+    return " ".join(parts)
+
+
+def _refused(asked: str, command: Command, answer: Answer) -> int:
+    code = str(answer.get("code", ""))
+    _complain(asked, str(answer["error"]), _HINTS.get(code, ""))
+    if code in ("engine_down", "timeout", "no_permission"):
+        return DOWN
+    return REFUSED
+
+
+def _perform(program: Program, argv: Sequence[str]) -> int:
+    first = argv[0] if argv else ""
+    if first in ("--version", "-V"):
+        print(f"{program.name} {__version__}")
+        return OK
+    if not argv or all(word in ("--help", "-h", "help") for word in argv):
+        (sys.stdout if argv else sys.stderr).write(_help(program))
+        return OK if argv else USAGE
+    found = _find(program, [*argv[1:], "--help"] if first == "help" else argv)
+    if isinstance(found, str):
+        _complain(program.name, found, f"See '{program.name} --help'.")
+        return USAGE
+    command, rest = found
+    if isinstance(command, Command):
+        return _call(program.name, command, rest)
+    if any(word in ("--help", "-h") for word in rest):
+        print(f"usage: {program.name} {argv[-2]}\n\n{command.help[:1].upper()}{command.help[1:]}.")
+        return OK
+    if rest:
+        _complain(program.name, f"{rest[0]} is not known here", f"See '{program.name} --help'.")
+        return USAGE
+    return command.run()
+
+
+def main(program: Program, argv: Sequence[str] | None = None) -> int:
+    """Runs `program` with `argv` and gives its exit code; a reader that went away ends it quietly."""
+    if sys.stdout is None:
+        # Started with standard output closed: write to nowhere rather than into whatever opens first.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal without UTF-8 gets '?' for what it cannot show, not a traceback.
+            stream.reconfigure(errors="replace")
+    try:
+        code = _perform(program, list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered has no reader either; the interpreter would complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NO_READER
+    except OSError as error:
+        _complain(program.name, f"the output cannot be written: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return REFUSED
