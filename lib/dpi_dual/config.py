@@ -187,7 +187,7 @@ def _value(raw: uci.Value | None, spec: Spec, otherwise: str = "") -> tuple[obje
         except BadValueError as error:
             shown = "the value" if spec.get("writeOnly") else _shown(text)
             return default, [f"{shown} {error}; {using}"]
-    texts = raw.split() if isinstance(raw, str) else raw
+    texts = raw.split() if isinstance(raw, str) else filter(None, raw)
     good: list[object] = []
     bad: list[str] = []
     for text in dict.fromkeys(texts):

@@ -146,7 +146,10 @@ class _Scanner:
     def _escaped(self, what: str) -> str:
         """What follows a backslash; nothing if that is the end of the line: the line goes on in the next."""
         char = self._next(what)
-        return "" if char == "\n" else char
+        if char != "\n":
+            return char
+        self._more(what)
+        return ""
 
     def _next(self, what: str) -> str:
         if self._pos >= len(self._text):
@@ -249,10 +252,10 @@ class Document:
                 option, value = statement.words
                 options = found[name].options
                 if statement.keyword == "option":
-                    options.pop(option, None)
-                    if value:  # libuci: an empty option is no option
+                    if value:  # libuci: an empty option says nothing
+                        options.pop(option, None)
                         options[option] = value
-                elif value:
+                else:
                     before = options.get(option, ())
                     options[option] = (*((before,) if isinstance(before, str) else before), value)
         return list(found.values())

@@ -102,40 +102,43 @@ def _is_bare_host(text: str) -> bool:
 
 
 class Format(NamedTuple):
-    """What a `format` of `uci.json` accepts, in words and as LuCI's and procd's `uci_validate` know it."""
+    """What a `format` of `uci.json` accepts, in words that follow "is not" in a message, and for a table."""
 
     accepts: Callable[[str], bool]
     words: str
-    datatype: str
+    label: str
+    datatype: str = "string"
+    """What LuCI's `datatype` and procd's `uci_validate_section` call it."""
 
 
-#: Every `format` that `uci.json` uses. The words follow "is not" in a message.
+def _matches(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+#: Every `format` that `uci.json` uses.
 FORMATS = {
-    "text": Format(lambda text: True, "text", "string"),
-    "token": Format(
-        lambda text: re.fullmatch(r"[!#$%&*+.^_|~0-9A-Za-z-]{1,128}", text) is not None,
-        "one word of letters, digits and -_.",
-        "string",
-    ),
+    "text": Format(lambda text: True, "text", "text"),
+    "token": Format(_matches(r"[!#$%&*+.^_|~0-9A-Za-z-]{1,128}"), "one word of letters, digits and -_.", "word"),
     "interface": Format(
         lambda text: re.fullmatch(r"[!-.0-9;-~]{1,15}", text) is not None and text not in (".", ".."),
         "the name of a network interface",
-        "string",
+        "interface",
     ),
-    "host": Format(lambda text: _is_host(text.removeprefix("*.")), "a host name or address", "string"),
-    "network": Format(_is_network, "an IP address or network", "or(ipaddr, cidr)"),
-    "listen": Format(lambda text: _is_endpoint(text, True), "address:port", "string"),
-    "origin": Format(lambda text: _is_endpoint(re.sub(r"^https?://", "", text)), "address:port", "string"),
-    "path": Format(_is_path, "an absolute path without ..", "string"),
+    "host": Format(lambda text: _is_host(text.removeprefix("*.")), "a host name or address", "host"),
+    "network": Format(_is_network, "an IP address or network", "address or network", "or(ipaddr, cidr)"),
+    "listen": Format(lambda text: _is_endpoint(text, True), "address:port", "address:port"),
+    "origin": Format(lambda text: _is_endpoint(re.sub(r"^https?://", "", text)), "address:port", "address:port"),
+    "path": Format(_is_path, "an absolute path without ..", "path"),
     "output-path": Format(
         _is_output_path,
         "an absolute path without .., at least two levels deep and outside the system's own directories",
-        "string",
+        "path to write",
     ),
-    "url-path": Format(lambda text: re.fullmatch(r"/\S*", text) is not None, "a path that begins with /", "string"),
-    "url": Format(_is_url, "an http:// or https:// address", "string"),
-    "duration": Format(_is_duration, "a duration such as 30m, 4h or 7d, at most a year", "string"),
-    "topic": Format(lambda text: re.fullmatch(r"[^#+]+", text) is not None, "an MQTT topic without # and +", "string"),
+    "url-path": Format(_matches(r"/\S*"), "a path that begins with /", "path of a URL"),
+    "url": Format(_is_url, "an http:// or https:// address", "http(s) address"),
+    "duration": Format(_is_duration, "a duration such as 30m, 4h or 7d, at most a year", "duration: 30m, 4h, 7d"),
+    "topic": Format(_matches(r"[^#+]+"), "an MQTT topic without # and +", "MQTT topic"),
 }
 
 
@@ -166,9 +169,9 @@ def parse(text: str, spec: Spec) -> bool | int | str:
         raise BadValueError("has characters that are not text")
     if len(text) > MAX_TEXT:
         raise BadValueError(f"is longer than {MAX_TEXT} characters")
-    accepts, words, _ = FORMATS[spec["format"]]
-    if not accepts(text):
-        raise BadValueError(f"is not {words}")
+    form = FORMATS[spec["format"]]
+    if not form.accepts(text):
+        raise BadValueError(f"is not {form.words}")
     return text
 
 
