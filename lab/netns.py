@@ -45,7 +45,7 @@ class Namespace:
         return [*enter, *argv]
 
     def run(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Runs a command inside to its end; raises `CalledProcessError` unless it succeeded (`check=False` to allow)."""
+        """Runs a command inside to its end; raises `CalledProcessError` if it failed (unless `check=False`)."""
         options = {"check": True, "text": True, "capture_output": True, **options}
         try:
             return subprocess.run(self.command(argv), **options)  # noqa: PLW1510
@@ -68,7 +68,7 @@ class Namespace:
         self.run("ip", "-batch", "-", input="\n".join(lines) + "\n")
 
     def sysctl(self, **values: int | str) -> None:
-        """Sets kernel parameters of this namespace: `sysctl(net__ipv4__ip_forward=1)`, `__` for a dot, `___` for a dash."""
+        """Sets kernel parameters: `sysctl(net__ipv4__ip_forward=1)`, `__` for a dot, `___` for a dash."""
         paths = ((key.replace("___", "-").replace("__", "/"), value) for key, value in values.items())
         lines = (f"/proc/sys/{path} {value}\n" for path, value in paths)
         script = 'set -e; while read -r path value; do echo "$value" > "$path"; done'

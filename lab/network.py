@@ -28,7 +28,7 @@ LAN_INTERFACE = "br-lan"
 WAN_INTERFACE = "wan"
 CLIENT_INTERFACE = "eth0"
 
-#: Addresses of the router. 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24 and 2001:db8::/32 are for examples (RFC 5737, 3849).
+#: Addresses of the router. 198.51.100.0/24, 203.0.113.0/24 and 2001:db8::/32 are for examples (RFC 5737, 3849).
 ROUTER_LAN = "192.168.1.1"
 ROUTER_LAN6 = "2001:db8:1::1"
 ROUTER_WAN = "203.0.113.2"
@@ -42,6 +42,9 @@ SERVER_ADDRESSES: dict[str, tuple[str, str]] = {
     role: (f"198.51.100.{n}", f"2001:db8:5100::{n}")
     for role, n in {"web": 10, "video": 20, "chat": 30, "shell": 40, "dns": 53}.items()
 }
+
+#: The devices of the LAN: name → MAC address.
+CLIENT_MACS = {"laptop": "02:00:5e:00:01:64", "phone": "02:00:5e:00:01:65", "tv": "02:00:5e:00:01:66"}
 
 _ROUTER_MAC_LAN = "02:00:5e:00:01:01"
 _ROUTER_MAC_WAN = "02:00:5e:00:02:02"
@@ -120,8 +123,6 @@ class LabNetwork:
     `with LabNetwork() as network` runs it silently.
     """
 
-    CLIENT_MACS = {"laptop": "02:00:5e:00:01:64", "phone": "02:00:5e:00:01:65", "tv": "02:00:5e:00:01:66"}
-
     def __init__(self, directory: Path | None = None) -> None:
         self._stack = ExitStack()
         if directory is None:
@@ -138,8 +139,8 @@ class LabNetwork:
         try:
             yield "router and internet"
             self._make_router()
-            yield "clients " + ", ".join(self.CLIENT_MACS)
-            for port, (name, mac) in enumerate(self.CLIENT_MACS.items(), start=1):
+            yield "clients " + ", ".join(CLIENT_MACS)
+            for port, (name, mac) in enumerate(CLIENT_MACS.items(), start=1):
                 self._make_client(name, mac, f"lan{port}")
             yield "DHCP, router advertisements and DNS on the router"
             self._start_dnsmasq()
@@ -233,7 +234,7 @@ class LabNetwork:
         argv = [f"--{key}={value}" if value else f"--{key}=" for key, value in options.items()]
         flags = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--bind-interfaces", "--dhcp-authoritative"]
         ipv6 = ["--enable-ra", f"--dhcp-range={ROUTER_LAN6.rstrip('1')},ra-only,64,12h"]
-        hosts = [f"--dhcp-host={mac},{lan[100 + i]}" for i, mac in enumerate(self.CLIENT_MACS.values())]
+        hosts = [f"--dhcp-host={mac},{lan[100 + i]}" for i, mac in enumerate(CLIENT_MACS.values())]
         quick = ["--no-ping"]  # the free-address check by ICMP echo would take three seconds
         command = ["dnsmasq", *argv, *flags, *ipv6, *hosts, *quick]
         with log:

@@ -62,8 +62,8 @@ async def serve_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         kind, body = "application/octet-stream", bytes(min(int(wanted[1]), MAX_BODY))
     else:
         kind, body = "text/html", f"<!doctype html><title>Lab</title><p>{len(path)}</p>".encode()
-    answer = f"HTTP/1.1 200 OK\r\nServer: lab\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    writer.write(answer.encode() + (b"" if method == "HEAD" else body))
+    answer = f"HTTP/1.1 200 OK\r\nServer: lab\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    writer.write(answer.encode() + b"Connection: close\r\n\r\n" + (b"" if method == "HEAD" else body))
     await writer.drain()
 
 

@@ -110,7 +110,8 @@ async def _request(session: Session, version: int, name: str, tls: bool, size: i
     reader, writer = await session.connect(name, version, 443 if tls else 80, tls)
     try:
         method = "POST" if body else "GET"
-        head = f"{method} /bytes/{size} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: {_USER_AGENTS.get(session.client, 'Lab/1.0')}\r\n"
+        agent = _USER_AGENTS.get(session.client, "Lab/1.0")
+        head = f"{method} /bytes/{size} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: {agent}\r\n"
         head += f"Accept: */*\r\nContent-Length: {len(body)}\r\n" if body else "Accept: */*\r\n"
         writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         await writer.drain()
