@@ -1,0 +1,397 @@
+"""netifyd's messages, of every generation from 3.x to 5.x, as events on a flow table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dpi_dual.capture import fields, protocols
+from dpi_dual.capture.flows import SILENT_TIMEOUT_S, Source, TrackedFlow
+from dpi_dual.capture.session import Message, Route, Session
+
+MAX_COUNT = fields.MAX_COUNT
+MAX_TIME_MS = fields.MAX_TIME_MS
+
+#: The agent's update interval in seconds, with a little slack: it shows its uptime as of its last update.
+UPDATE_INTERVAL_S = 20.0
+
+#: From this version on, flow_stats come without a sink or an export plugin being configured.
+FLOW_STATS_SINCE = (4, 4, 5)
+
+#: Marks a flow that began before our time: its totals so far are not ours.
+BEFORE_OUR_TIME = (-1, -1, -1, -1)
+
+_OTHER_TYPES = frozenset({"remote", "local", "multicast", "broadcast", "unsupported", "error", "unknown"})
+_REASONS = frozenset({"closed", "expired", "terminated"})
+_DROPS = ("capture_dropped", "queue_dropped", "flow_dropped")
+
+#: Protocols whose `host_server_name` is the name that the protocol itself carries.
+_NAME_SOURCES = {"DNS": "dns", "LLMNR": "dns", "MDNS": "mdns", "DHCP": "dhcp", "DHCPv6": "dhcp"}
+
+
+class NetifydSession(Session):
+    """One netifyd process, as far as it has told."""
+
+    kind = "netifyd"
+
+    def __init__(self, name: str, route: Route, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(name, route, monotonic)
+        self.uptime_s = -1
+        self.flow_stats_seen = False
+        self.definitions: dict[str, dict[int, str]] = {}
+        """Names by number: protocols, applications, categories, as far as the agent defined them."""
+        self._build = ""
+        self._uptime_at = 0.0
+        self._fresh = False
+        self._began_at = 0.0
+        self._handlers: dict[str, Callable[[Message], None]] = {
+            "flow": self._flow,
+            "flow_stats": self._stats,
+            "flow_purge": self._purge,
+            "flow_dpi_update": self._dpi,
+            "flow_dpi_complete": self._dpi,
+            "agent_hello": self._hello,
+            "agent_status": self._status,
+            "definitions": self._define,
+            "protocols": self._define,
+            "interface_stats": self._interface_stats,
+            **dict.fromkeys(("interfaces", "endpoints", "global_stats", "flow_intel"), _nothing),
+        }
+
+    def connected(self) -> None:
+        self._fresh = True
+
+    def handle(self, message: Message) -> None:
+        try:
+            handler = self._handlers[message["type"]]
+        except (KeyError, TypeError):
+            self.unknown(message.get("type") if isinstance(message, dict) else None)
+            return
+        handler(message)
+
+    def prepare(self, source: Source) -> None:
+        self._set_patience(source)
+
+    # -- counters: the bulk of what comes, so written for speed ----------------------------------------------
+
+    def _stats(self, message: Message) -> None:
+        try:
+            body = message["flow"]
+            source = self._sources[message["interface"]]
+            if source is None:
+                self.ignore(message["interface"])
+                return
+            digest = body["digest"]
+            flow = source.live[digest]
+            total_bytes = body["total_bytes"]
+            total_packets = body["total_packets"]
+            local_bytes = body["local_bytes"]
+            other_bytes = body["other_bytes"]
+            local_packets = body["local_packets"]
+            other_packets = body["other_packets"]
+            # One negative or huge number shows in the sign or size of them all; a text or a fraction raises.
+            if (
+                not 0
+                <= total_bytes | total_packets | local_bytes | other_bytes | local_packets | other_packets
+                <= MAX_COUNT
+            ):
+                raise TypeError
+            last_seen = body["last_seen_at"]
+            if flow.carry is not None or type(total_bytes) is not int or type(total_packets) is not int:
+                raise TypeError
+        except (KeyError, TypeError):
+            self._count_with_care(message, final=False)
+            return
+        self.flow_messages += 1
+        if not self.flow_stats_seen:
+            self.flow_stats_seen = True
+            self._forget_patience()
+        source.live.move_to_end(digest)
+        flow.heard_at = self.now
+        if type(last_seen) is int and 0 < last_seen < MAX_TIME_MS:
+            flow.last_seen_at = last_seen / 1000
+        source.table.advance(flow, total_bytes, total_packets, local_bytes, other_bytes, local_packets, other_packets)
+
+    def _purge(self, message: Message) -> None:
+        self._count_with_care(message, final=True)
+
+    def _count_with_care(self, message: Message, final: bool, partial: bool = False) -> None:
+        """Counters of a message about which something is unusual; `partial` ones come amid a 15 s tick."""
+        body = message.get("flow")
+        digest = body.get("digest") if isinstance(body, dict) else None
+        if not isinstance(body, dict) or type(digest) is not str or not 0 < len(digest) <= 128:
+            self.malformed += 1
+            return
+        source = self._source_of(message, digest)
+        if source is None:
+            self.ignore(message.get("interface"))
+            return
+        self.flow_messages += 1
+        if not final and not partial and not self.flow_stats_seen:
+            self.flow_stats_seen = True
+            self._forget_patience()
+        flow = source.live.get(digest) or self._renamed(source, digest, body)
+        last_seen_at = fields.seconds(body.get("last_seen_at"))
+        local_bytes, other_bytes = (
+            max(0, fields.count(body.get("local_bytes"))),
+            max(0, fields.count(body.get("other_bytes"))),
+        )
+        local_packets = max(0, fields.count(body.get("local_packets")))
+        other_packets = max(0, fields.count(body.get("other_packets")))
+        total_bytes, total_packets = fields.count(body.get("total_bytes")), fields.count(body.get("total_packets"))
+        if total_bytes < 0 or total_packets < 0:
+            self.malformed += 1
+            if flow is None or not final:
+                return
+            total_bytes, total_packets = flow.total_bytes, flow.total_packets
+        if flow is None:
+            source.table.miss(
+                source,
+                digest,
+                total_bytes,
+                total_packets,
+                local_bytes + other_bytes,
+                local_packets + other_packets,
+                last_seen_at,
+                final,
+            )
+            return
+        source.live.move_to_end(digest)
+        flow.heard_at = self.now
+        flow.last_seen_at = last_seen_at or flow.last_seen_at
+        if flow.carry is BEFORE_OUR_TIME:
+            flow.total_bytes = max(0, total_bytes - local_bytes - other_bytes)
+            flow.total_packets = max(0, total_packets - local_packets - other_packets)
+            flow.carry = None
+        tick = (local_bytes, other_bytes, local_packets, other_packets)
+        if flow.carry is not None:  # this tick's beginning has been counted
+            local_bytes, other_bytes, local_packets, other_packets = (
+                now - then if now >= then else now for now, then in zip(tick, flow.carry, strict=True)
+            )
+        flow.carry = tick if partial else None
+        source.table.advance(flow, total_bytes, total_packets, local_bytes, other_bytes, local_packets, other_packets)
+        if final:
+            reason = message.get("reason")
+            reason = reason if type(reason) is str and reason in _REASONS else fields.text(reason, 24) or "closed"
+            source.table.end(source, flow, reason, self.now)
+
+    def _source_of(self, message: Message, digest: str) -> Source | None:
+        """Where a message about a known flow belongs; one that names no interface is found by its digest."""
+        interface = message.get("interface")
+        if type(interface) is str and interface:
+            return self.source(interface)
+        holders = [source for source in self._sources.values() if source is not None and digest in source.live]
+        return holders[0] if len(holders) == 1 else self.source("")
+
+    def _renamed(self, source: Source, digest: str, body: Message) -> TrackedFlow | None:
+        """The flow whose digest was one of `digest_prev` until now (5.x: a digest changes with the DPI result)."""
+        earlier = body.get("digest_prev")
+        if not isinstance(earlier, list):
+            return None
+        for old in earlier[:8]:
+            if type(old) is not str or old == digest:
+                continue
+            flow = source.live.get(old)
+            if flow is not None:
+                source.table.rename(source, flow, digest)
+                return flow
+            if old in source.remembered:
+                source.remembered[digest] = source.remembered.pop(old)
+        return None
+
+    # -- descriptions of flows ------------------------------------------------------------------------------
+
+    def _flow(self, message: Message) -> None:
+        body = message.get("flow")
+        digest = body.get("digest") if isinstance(body, dict) else None
+        if not isinstance(body, dict) or type(digest) is not str or not 0 < len(digest) <= 128:
+            self.malformed += 1
+            return
+        source = self._source_of(message, digest)
+        if source is None:
+            self.ignore(message.get("interface"))
+            return
+        self.flow_messages += 1
+        flow = source.live.get(digest) or self._renamed(source, digest, body)
+        first_seen_at = fields.seconds(body.get("first_seen_at"))
+        if flow is not None and first_seen_at and first_seen_at != flow.first_seen_at:
+            source.table.end(source, flow, "reused", self.now)
+            flow = None
+        if flow is not None:
+            source.live.move_to_end(digest)
+            flow.heard_at = self.now
+            flow.last_seen_at = fields.seconds(body.get("last_seen_at")) or flow.last_seen_at
+            self._classify(flow, body)
+            return
+        flow = self._new(source, digest, first_seen_at, body)
+        self._classify(flow, body)
+        known = source.recall(digest, first_seen_at)
+        if known is not None:
+            flow.total_bytes, flow.total_packets = known
+        elif message.get("established") is True or 0 < first_seen_at < self._began_at:
+            flow.carry = BEFORE_OUR_TIME
+        source.table.start(source, flow, self.now)
+
+    def _dpi(self, message: Message) -> None:
+        """5.x: detection went on or ended; the whole flow again (update) or its counters so far (complete)."""
+        body = message.get("flow")
+        if isinstance(body, dict) and "detected_protocol" in body:
+            self._flow(message)
+        if isinstance(body, dict) and "total_bytes" in body:
+            self._count_with_care(message, final=False, partial=True)
+
+    def _new(self, source: Source, digest: str, first_seen_at: float, body: Message) -> TrackedFlow:
+        get = body.get
+        other_type = get("other_type")
+        first_seen_at = first_seen_at or source.table.clock()
+        return TrackedFlow(
+            agent=self.name,
+            interface=source.interface,
+            key=digest,
+            first_seen_at=first_seen_at,
+            last_seen_at=fields.seconds(get("last_seen_at")) or first_seen_at,
+            ip_version=fields.small(get("ip_version"), 6),
+            ip_protocol=fields.small(get("ip_protocol"), 255),
+            local_ip=fields.ip(get("local_ip")),
+            local_port=fields.small(get("local_port"), 65535),
+            local_mac=fields.mac(get("local_mac")),
+            other_ip=fields.ip(get("other_ip")),
+            other_port=fields.small(get("other_port"), 65535),
+            other_mac=fields.mac(get("other_mac")),
+            other_type=other_type if type(other_type) is str and other_type in _OTHER_TYPES else "unknown",
+            local_origin=get("local_origin") is not False,
+            vlan_id=fields.small(get("vlan_id"), 4095),
+            risk_namespace="netify",
+        )
+
+    def _classify(self, flow: TrackedFlow, body: Message) -> None:
+        """What the agent found out about `flow`; it may tell several times, each time better."""
+        get = body.get
+        name = get("detected_protocol_name")
+        if type(name) is not str:
+            name = self._defined("protocols", get("detected_protocol"))
+        flow.protocol = protocol = protocols.protocol(name)
+        name = get("detected_application_name")
+        if type(name) is not str:
+            name = self._defined("applications", get("detected_application"))
+        flow.application = protocols.application(name, protocol)
+        if self.definitions.get("categories"):
+            flow.category = self._category(get("category"))
+        guessed = get("detection_guessed")
+        flow.guessed = guessed is True or (type(guessed) is int and guessed > 0)
+        self._name(flow, body)
+        risks = get("risks")
+        if isinstance(risks, dict):
+            numbers = risks.get("risks")
+            if isinstance(numbers, list) and numbers:
+                flow.risks = tuple(n for n in numbers[:64] if type(n) is int and 0 < n < 65536)
+            flow.risk_score = fields.small(risks.get("ndpi_risk_score"), 1_000_000)
+
+    @staticmethod
+    def _name(flow: TrackedFlow, body: Message) -> None:
+        """The best host name there is, and how good it is; a name once found is not lost to a weaker one."""
+        tls = body.get("ssl")
+        sni = fields.hostname(tls.get("client_sni")) if isinstance(tls, dict) else ""
+        if sni:
+            flow.hostname, flow.hostname_source = sni, "sni"
+            return
+        name = fields.hostname(body.get("host_server_name"))
+        if not name:
+            hint = fields.hostname(body.get("dns_host_name"))
+            if hint and not flow.hostname:
+                flow.hostname, flow.hostname_source = hint, "hint"
+            return
+        source = _NAME_SOURCES.get(flow.protocol, "")
+        if not source and flow.protocol.startswith("HTTP"):
+            http = body.get("http")
+            url = fields.text(http.get("url"), 300).lower() if isinstance(http, dict) else ""
+            source = "http" if url.startswith(name) else ""
+        if not source:
+            source = "agent"
+            if body.get("dhc_hit") is True and name == fields.hostname(body.get("dns_host_name")):
+                source = "hint"
+        if source != "hint" or flow.hostname_source in ("", "hint"):
+            flow.hostname, flow.hostname_source = name, source
+
+    # -- the agent itself -----------------------------------------------------------------------------------
+
+    def _hello(self, message: Message) -> None:
+        build = fields.text(message.get("build_version"), 200)
+        version = message.get("agent_version")
+        version = fields.text(version, 32) or (f"{version:g}" if type(version) in (int, float) else "")  # 3.x: a number
+        if not version and "/" in build:  # `Netify Agent/3.05 (openwrt; …)`
+            version = build.split("/", 1)[1].split(" ", 1)[0][:32]
+        if self._build and build != self._build:
+            self._start_over()
+        self._build = build or self._build
+        self.version = version or self.version
+        self._forget_patience()
+
+    def _status(self, message: Message) -> None:
+        version = message.get("agent_version")
+        if type(version) is str:
+            self.version = fields.text(version, 32) or self.version
+        timestamp, uptime = message.get("timestamp"), message.get("uptime")
+        if type(uptime) is int and 0 <= uptime < 1 << 40:
+            late = self._fresh and uptime + UPDATE_INTERVAL_S < self.uptime_s + self.now - self._uptime_at
+            if self.uptime_s >= 0 and (uptime < self.uptime_s or late):
+                self._start_over()
+            self.uptime_s, self._uptime_at, self._fresh = uptime, self.now, False
+        if not self._began_at and type(timestamp) is int and 0 < timestamp < MAX_TIME_MS // 1000:
+            self._began_at = timestamp - UPDATE_INTERVAL_S
+        statistics = message.get("stats")
+        if isinstance(statistics, dict):
+            self._capture_statistics(statistics)
+
+    def _interface_stats(self, message: Message) -> None:
+        self._capture_statistics(message)
+
+    def _capture_statistics(self, by_interface: Message) -> None:
+        """Packets lost since the last update, by interface."""
+        for interface, numbers in list(by_interface.items())[:64]:
+            if isinstance(numbers, dict):
+                self.lost(interface, sum(max(0, fields.count(numbers.get(name))) for name in _DROPS))
+
+    def _start_over(self) -> None:
+        self.restarted()
+        self.uptime_s = -1
+        self._began_at = 0.0
+        self.flow_stats_seen = False
+        self._forget_patience()
+
+    def _forget_patience(self) -> None:
+        for source in self._sources.values():
+            if source is not None:
+                self._set_patience(source)
+
+    def _set_patience(self, source: Source) -> None:
+        """An agent that sends no flow_stats is silent about a flow until it ends."""
+        silent = not self.flow_stats_seen and () < self.version_tuple < FLOW_STATS_SINCE
+        source.idle_timeout_s = SILENT_TIMEOUT_S if silent else None
+
+    # -- names by number ------------------------------------------------------------------------------------
+
+    def _define(self, message: Message) -> None:
+        for kind in ("protocols", "applications", "categories"):
+            entries = message.get(kind)
+            if isinstance(entries, list):
+                self.definitions[kind] = {
+                    entry["id"]: fields.text(entry["tag"])
+                    for entry in entries[:4096]
+                    if isinstance(entry, dict) and type(entry.get("id")) is int and type(entry.get("tag")) is str
+                }
+
+    def _defined(self, kind: str, number: object) -> str:
+        return self.definitions.get(kind, {}).get(number, "") if type(number) is int else ""
+
+    def _category(self, numbers: object) -> str:
+        if not isinstance(numbers, dict):
+            return ""
+        return protocols.category(
+            self._defined("categories", numbers.get("application"))
+            or self._defined("categories", numbers.get("protocol"))
+        )
+
+
+def _nothing(_message: Message) -> None:
+    """Known, and of no use here."""
