@@ -1,0 +1,269 @@
+"""The answers of `dpi.lan`: what the tables of the LAN hold, as pages, rows and charts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from dpi_dual.capture.flow_rows import row as flow_row
+from dpi_dual.capture.flows import FlowTable, TrackedFlow
+from dpi_dual.errors import QueryError
+from dpi_dual.lan.accounting import LanAccounting
+from dpi_dual.lan.clients import ACTIVE_S, Client
+from dpi_dual.lan.destinations import Destination
+from dpi_dual.lan.fallback import ConntrackFallback
+from dpi_dual.lan.history import PERIODS, History
+from dpi_dual.lan.names import NameBook, clean_ip, clean_mac
+from dpi_dual.lan.paging import page
+from dpi_dual.lan.protocols import ProtocolRow
+from dpi_dual.lan.rates import InterfaceMeter, RateMeter
+from dpi_dual.lan.tally import Tally
+
+Answer = dict[str, object]
+
+#: Rows of the snapshot files, which other programs read whole.
+FILE_CLIENTS = 1000
+FILE_ROWS = 500
+
+#: Rows in the answer about one client.
+CLIENT_DESTINATIONS = 50
+CLIENT_FLOWS = 50
+
+
+class LanAnswers:
+    """Reads the parts that `LanStream` owns. Bytes and rates of clients are the clients' own view."""
+
+    table: FlowTable
+    accounting: LanAccounting
+    fallback: ConntrackFallback
+    history_store: History
+    names: NameBook
+    rates: RateMeter
+    interfaces: InterfaceMeter
+    interface: tuple[str, ...]
+    _clock: Callable[[], float]
+
+    @property
+    def source(self) -> str:
+        """Where the flows come from now: netifyd, ndpid, conntrack or none."""
+        raise NotImplementedError
+
+    # --- summary
+
+    def status(self) -> Answer:
+        """The figures of the LAN; also the content of `lan-flows.json`.
+
+        `rx` and `tx` are the interface's own counters: received and sent by the router. `bytes_in` and `bytes_out` are
+        what the flows add up to, seen from the clients; `bytes_unsplit` nobody said the way of.
+        """
+        now = self._clock()
+        return {
+            "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+            "mode": "lan_passive",
+            "interface": " ".join(self.interface),
+            "interface_up": not self.interfaces.missing and not self.interfaces.down,
+            "active_clients": self.active_clients(),
+            "clients": len(self.accounting.clients),
+            "unique_destinations": self.accounting.destinations.unique(),
+            "detected_protocols": self.accounting.protocols.detected(),
+            **self.interfaces.figures,
+            **self.accounting.totals.figures(),
+            "packets": self.accounting.packets,
+            "source": self.source,
+            "rates_source": self.rates.source,
+            "rates_interval_s": round(self.rates.interval_s, 3),
+        }
+
+    def active_clients(self) -> int:
+        """Clients seen within the last `ACTIVE_S` seconds."""
+        oldest = self._clock() - ACTIVE_S
+        return sum(client.last_seen_at >= oldest for client in self.accounting.clients)
+
+    def files(self) -> dict[str, Answer]:
+        """The snapshot files by name: the largest rows of each table."""
+        head = {"timestamp": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")}
+        destinations = sorted(self.accounting.destinations, key=_size, reverse=True)[:FILE_ROWS]
+        protocols = sorted(self.accounting.protocols, key=_size, reverse=True)[:FILE_ROWS]
+        clients = sorted(self.accounting.clients, key=_size, reverse=True)[:FILE_CLIENTS]
+        return {
+            "lan-flows.json": self.status(),
+            "lan-clients.json": {
+                **head,
+                "source": self.source,
+                "rates_source": self.rates.source,
+                "clients": [self._client_row(client) for client in clients],
+            },
+            "lan-destinations.json": {**head, "destinations": [row.row() for row in destinations]},
+            "lan-protocols.json": {**head, "protocols": [row.row() for row in protocols]},
+        }
+
+    # --- lists
+
+    def clients(self, limit: int = 50, before: str = "", sort: str = "bytes", search: str = "") -> Answer:
+        """A page of clients; sort by bytes, rate, last_seen, first_seen, hostname or flows."""
+        keys: dict[str, Callable[[Client], float | str]] = {
+            "bytes": _size,
+            "rate": lambda client: client.rx_bps + client.tx_bps,
+            "last_seen": lambda client: client.last_seen_at,
+            "first_seen": _first_seen_at,
+            "hostname": self.hostname,
+            "flows": lambda client: client.flows,
+        }
+        if sort not in keys:
+            raise QueryError("bad_sort", f"sort must be one of {', '.join(keys)}")
+        rows = list(self.accounting.clients)
+        if search:
+            wanted = search.casefold()
+            rows = [
+                client
+                for client in rows
+                if wanted in client.mac
+                or wanted in self.hostname(client).casefold()
+                or any(wanted in ip for ip in client.addresses)
+            ]
+        shown, following = page(rows, keys[sort], _serial, self._client_row, limit, before)
+        return _list("clients", shown, len(rows), following)
+
+    def destinations(self, limit: int = 50, before: str = "", client: str = "", search: str = "") -> Answer:
+        """A page of destinations, largest first; with `client` only its own, with its own bytes and hits."""
+        key = self.find(client).key if client else ""
+        rows = [row for row in self.accounting.destinations if not key or key in row.clients]
+        if search:
+            wanted = search.casefold()
+            rows = [row for row in rows if wanted in row.ip or wanted in row.hostname.casefold()]
+
+        def size(row: Destination) -> float:
+            return row.clients[key][0] if key else row.bytes
+
+        shown, following = page(rows, size, _serial, lambda row: row.row(key), limit, before)
+        return _list("destinations", shown, len(rows), following)
+
+    def protocols(self, limit: int = 50, before: str = "") -> Answer:
+        """A page of protocols and applications, largest first."""
+        rows = list(self.accounting.protocols)
+        shown, following = page(rows, _size, _serial, ProtocolRow.row, limit, before)
+        return _list("protocols", shown, len(rows), following)
+
+    def applications(self, limit: int = 50, before: str = "", client: str = "") -> Answer:
+        """A page of applications, largest first; what has no application goes by its protocol."""
+        rows: list[tuple[int, str, Tally]]
+        if client:
+            # Names of one client have no numbers; their order is stable while the client is there.
+            found = self.find(client).applications.items()
+            rows = [(number, name, tally) for number, (name, tally) in enumerate(found)]
+        else:
+            rows = self.accounting.protocols.applications()
+        shown, following = page(
+            rows,
+            lambda row: row[2].bytes,
+            lambda row: row[0],
+            lambda row: {"application": row[1], **row[2].figures()},
+            limit,
+            before,
+        )
+        return _list("applications", shown, len(rows), following)
+
+    def flows(self, limit: int = 50, before: str = "", state: str = "all", protocol: str = "", ip: str = "") -> Answer:
+        """A page of flows, newest first; while conntrack stands in, its flows too."""
+        address = clean_ip(ip) if ip else ""
+        if ip and not address:
+            raise QueryError("bad_address", f"{ip!r} is not an IPv4 or IPv6 address")
+        rows: list[TrackedFlow] = list(self.table.flows_of(address) if address else self.table.all())
+        rows += [flow for flow in self.fallback.flows() if not address or address in (flow.local_ip, flow.other_ip)]
+        rows = [
+            flow
+            for flow in rows
+            if (state == "all" or bool(flow.ended_at) == (state == "finished"))
+            and (not protocol or flow.protocol.casefold() == protocol.casefold())
+        ]
+        shown, following = page(rows, _first_seen_at, lambda flow: flow.serial, flow_row, limit, before)
+        return _list("flows", shown, len(rows), following)
+
+    # --- one client
+
+    def find(self, text: str) -> Client:
+        """The client with this MAC, address or host name."""
+        clients = self.accounting.clients
+        client = clients.get(clean_mac(text) or clean_ip(text) or text)
+        if client is None:
+            wanted = text.casefold()
+            client = next((known for known in clients if wanted and self.hostname(known).casefold() == wanted), None)
+        if client is None:
+            raise QueryError(
+                "not_found", f"there is no client {text!r:.80}; give its MAC, an address of it, or its host name"
+            )
+        return client
+
+    def client(self, client: str) -> Answer:
+        """All about one client: its row, applications, protocols, destinations, flows and the last days by hour."""
+        found = self.find(client)
+        key = found.key
+        addresses = set(found.addresses)
+        flows = {id(flow): flow for ip in addresses for flow in self.table.flows_of(ip)}
+        flows |= {id(flow): flow for flow in self.fallback.flows() if addresses & {flow.local_ip, flow.other_ip}}
+        newest = sorted(flows.values(), key=lambda flow: flow.last_seen_at, reverse=True)[:CLIENT_FLOWS]
+        destinations = [row for row in self.accounting.destinations if key in row.clients]
+        destinations.sort(key=lambda row: row.clients[key][0], reverse=True)
+        return {
+            "client": self._client_row(found),
+            "applications": found.applications.top(len(found.applications), "application"),
+            "protocols": found.protocols.top(len(found.protocols), "protocol"),
+            "destinations": [row.row(key) for row in destinations[:CLIENT_DESTINATIONS]],
+            "destinations_total": len(destinations),
+            "flows": [flow_row(flow) for flow in newest],
+            "flows_total": len(flows),
+            "history": self.history(key, "", "hour"),
+        }
+
+    def hostname(self, client: Client) -> str:
+        """The client's name: the owner's, its lease's, or what it called itself when it asked for an address."""
+        return self.names.name(client.mac, client.addresses) or client.self_name
+
+    def _client_row(self, client: Client) -> Answer:
+        return client.row(self.hostname(client), self._clock())
+
+    # --- history
+
+    def history(self, client: str = "", application: str = "", period: str = "day") -> Answer:
+        """Bytes and flows by hour (the last 72), or by day, week or month (the last `history_days`)."""
+        if period not in PERIODS:
+            raise QueryError("bad_period", f"period must be one of {', '.join(PERIODS)}")
+        key = self._history_key(client) if client else ""
+        store, pending = self.history_store, self.accounting.pending
+        points = store.points(period, key, application, pending)
+        answer: Answer = {"period": period, "points": points}
+        answer["bytes"] = sum(int(str(point["bytes"])) for point in points)
+        if not application:
+            answer["applications"] = store.largest(period, key, "", "application")
+        if not key:
+            answer["clients"] = store.largest(period, "", application, "client")
+        return answer
+
+    def _history_key(self, client: str) -> str:
+        try:
+            return self.find(client).key
+        except QueryError:
+            # Clients that are gone from the table are still in the history.
+            key = clean_mac(client) or clean_ip(client)
+            if key and self.history_store.has_client(key):
+                return key
+            raise
+
+
+def _size(row: Tally) -> float:
+    return row.bytes
+
+
+def _first_seen_at(row: Client | TrackedFlow) -> float:
+    return row.first_seen_at
+
+
+def _serial(row: Client | Destination | ProtocolRow) -> int:
+    return row.serial
+
+
+def _list(name: str, rows: Iterable[Answer], total: int, following: str) -> Answer:
+    answer: Answer = {name: list(rows), "total": total}
+    if following:
+        answer["next"] = following
+    return answer

@@ -1,0 +1,161 @@
+"""The table of destinations: addresses outside the LAN, their best known names, and which client talks to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import nsmallest
+
+from dpi_dual.lan.tally import Tally, serials
+from dpi_dual.model import Flow
+
+MAX_DESTINATIONS = 4000
+#: Clients remembered a destination; the totals of the row count all of them.
+MAX_CLIENTS_EACH = 32
+
+#: How good a name is: what the client asked the server for, before what a cache of DNS answers suggests.
+_NAME_RANKS = {"sni": 5, "http": 4, "dns": 3, "agent": 2, "hint": 1}
+#: In these the name in the flow is what was asked about, not the name of the server that answered.
+_NAMES_OTHERS = frozenset(("DNS", "MDNS", "LLMNR", "DHCP", "DHCPV6", "DHCPv6"))
+_TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
+
+Key = tuple[str, int, int]
+
+
+class Destination(Tally):
+    """One remote address, port and transport protocol. `flows` are the hits."""
+
+    __slots__ = (
+        "application",
+        "clients",
+        "clients_more",
+        "first_seen_at",
+        "hostname",
+        "hostname_rank",
+        "ip",
+        "ip_protocol",
+        "last_seen_at",
+        "port",
+        "present",
+        "protocol",
+        "serial",
+    )
+
+    def __init__(self, key: Key, now: float) -> None:
+        super().__init__()
+        self.ip, self.port, self.ip_protocol = key
+        self.hostname = ""
+        self.hostname_rank = 0
+        self.protocol = ""
+        self.application = ""
+        self.first_seen_at = now
+        self.last_seen_at = now
+        self.clients: dict[str, list[int]] = {}
+        self.clients_more = False
+        self.present = True
+        self.serial = next(serials)
+
+    @property
+    def key(self) -> Key:
+        """What identifies the row."""
+        return self.ip, self.port, self.ip_protocol
+
+    def describe(self, flow: Flow) -> None:
+        """Takes the name, protocol and application from a flow if they are better than what is known."""
+        if flow.hostname and flow.protocol not in _NAMES_OTHERS:
+            rank = _NAME_RANKS.get(flow.hostname_source, 0)
+            if rank >= self.hostname_rank and rank:
+                self.hostname, self.hostname_rank = flow.hostname[:253], rank
+        if flow.protocol != "Unknown" or not self.protocol:
+            self.protocol = flow.protocol
+        if flow.application != "Unknown" or not self.application:
+            self.application = flow.application
+
+    def client_share(self, client: str) -> list[int] | None:
+        """[bytes, hits] of one client, or None when the row has its share of clients already."""
+        share = self.clients.get(client)
+        if share is None:
+            if len(self.clients) >= MAX_CLIENTS_EACH:
+                self.clients_more = True
+                return None
+            share = self.clients[client] = [0, 0]
+        return share
+
+    def row(self, client: str = "") -> dict[str, object]:
+        """The row as an answer shows it; with `client`, that client's own bytes and hits.
+
+        `port` 0 with `inbound` stands for connections that the remote end opened: its port means nothing.
+        """
+        share = self.clients.get(client) if client else None
+        return {
+            "ip": self.ip,
+            "hostname": self.hostname,
+            "port": self.port,
+            "proto": _TRANSPORTS.get(self.ip_protocol, str(self.ip_protocol)),
+            "protocol": self.protocol,
+            "application": self.application,
+            "bytes": share[0] if share else self.bytes,
+            "hits": share[1] if share else self.flows,
+            **({} if share else {"bytes_in": self.bytes_in, "bytes_out": self.bytes_out}),
+            "inbound": self.port == 0 and self.ip_protocol in (6, 17, 132),
+            "clients": [client] if share else list(self.clients)[:8],
+            "clients_count": 1 if share else len(self.clients),
+            "first_seen_at": round(self.first_seen_at, 3),
+            "last_seen_at": round(self.last_seen_at, 3),
+        }
+
+
+class DestinationTable:
+    """At most `limit` rows; those idle the longest are dropped first."""
+
+    def __init__(self, limit: int = MAX_DESTINATIONS) -> None:
+        self.limit = limit
+        self.dropped = 0
+        self._rows: dict[Key, Destination] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Destination]:
+        return iter(self._rows.values())
+
+    def of(self, key: Key, now: float) -> Destination:
+        """The row of a destination, made if there is none."""
+        row = self._rows.get(key)
+        if row is None:
+            if len(self._rows) >= self.limit:
+                idle = nsmallest(max(1, self.limit // 16), self, key=lambda known: (known.live > 0, known.last_seen_at))
+                for gone in idle:
+                    self._drop(gone)
+                    self.dropped += 1
+            row = self._rows[key] = Destination(key, now)
+        return row
+
+    def unique(self) -> int:
+        """How many different addresses."""
+        return len({ip for ip, _, _ in self._rows})
+
+    def expire(self, now: float, retention_s: float) -> int:
+        """Drops rows idle longer than `retention_s`; how many."""
+        idle = [row for row in self if now - row.last_seen_at > retention_s]
+        for row in idle:
+            self._drop(row)
+        return len(idle)
+
+    def _drop(self, row: Destination) -> None:
+        del self._rows[row.key]
+        row.present = False
+
+    def rename_client(self, old: str, new: str) -> None:
+        """A client's key changed: its shares follow it."""
+        for row in self:
+            share = row.clients.pop(old, None)
+            if share is not None:
+                known = row.clients.setdefault(new, [0, 0])
+                known[0] += share[0]
+                known[1] += share[1]
+
+    def shift(self, seconds: float) -> None:
+        """Moves all times after the clock was set."""
+        for row in self:
+            row.first_seen_at += seconds
+            row.last_seen_at += seconds

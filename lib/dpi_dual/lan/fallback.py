@@ -1,0 +1,357 @@
+"""LAN flows from conntrack accounting while no DPI agent is there, without counting anything twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from dpi_dual.capture.flows import TrackedFlow
+from dpi_dual.lan.accounting import CONNTRACK, Deltas, LanAccounting
+from dpi_dual.lan.ends import Neighbourhood
+from dpi_dual.lan.rates import ETHERNET_BYTES
+from dpi_dual.lan.tally import serials
+from dpi_dual.model import Flow
+
+if TYPE_CHECKING:
+    from dpi_dual.capture.conntrack import Entry
+
+#: How long after the agent came back its first counts may still hold what was counted here: netifyd's tick is 15 s.
+CREDIT_S = 90.0
+#: Growth remembered dump by dump; what is older is kept as one sum.
+MAX_STEPS = 8
+MAX_FLOWS = 16_384
+#: A connection that is over for so long has been purged by any agent that still knew it (netifyd: 300 s and a tick).
+LEDGER_S = 330.0
+#: Our flows are numbered beyond any that a flow table ever reaches.
+FIRST_SERIAL = 1 << 40
+
+#: IANA service names of the ports that home networks use; a guess, marked as one.
+_SERVICES = {
+    (6, 20): "FTP",
+    (6, 21): "FTP",
+    (6, 22): "SSH",
+    (6, 23): "Telnet",
+    (6, 25): "SMTP",
+    (6, 80): "HTTP",
+    (6, 110): "POP3",
+    (6, 143): "IMAP",
+    (6, 443): "TLS",
+    (6, 445): "SMB",
+    (6, 465): "SMTPS",
+    (6, 587): "SMTP",
+    (6, 853): "DoT",
+    (6, 993): "IMAPS",
+    (6, 995): "POP3S",
+    (6, 1883): "MQTT",
+    (6, 3389): "RDP",
+    (6, 5223): "TLS",
+    (6, 8080): "HTTP",
+    (6, 8443): "TLS",
+    (6, 8883): "TLS",
+    (17, 67): "DHCP",
+    (17, 123): "NTP",
+    (17, 443): "QUIC",
+    (17, 500): "IPSec",
+    (17, 1194): "OpenVPN",
+    (17, 3478): "STUN",
+    (17, 4500): "IPSec",
+    (17, 5353): "MDNS",
+    (17, 51820): "WireGuard",
+}
+_CERTAIN = {1: "ICMP", 58: "ICMPv6", 2: "IGMP", 47: "GRE", 50: "IPSec", 51: "IPSec", 132: "SCTP"}
+
+Endpoint = tuple[str, int]
+Key = tuple[int, Endpoint, Endpoint]
+Figures = tuple[int, int, int, int]
+"""Local and other bytes (with Ethernet headers, as an agent counts them), local and other packets."""
+Step = tuple[float, Figures]
+"""Growth found by the dump of that time."""
+
+
+class LanView(NamedTuple):
+    """A connection as the LAN's wire shows it."""
+
+    client: Endpoint
+    peer: Endpoint
+    opened: bool
+    """True when the client opened it."""
+    inside: bool
+    """True when the peer is in the LAN too."""
+
+
+def protocol_of(ip_protocol: int, server_port: int) -> tuple[str, bool]:
+    """Protocol name and whether it is a guess from the port alone."""
+    if ip_protocol in _CERTAIN:
+        return _CERTAIN[ip_protocol], False
+    if server_port == 53 and ip_protocol in (6, 17):
+        return "DNS", True
+    return _SERVICES.get((ip_protocol, server_port), "Unknown"), True
+
+
+def _key(ip_protocol: int, a: Endpoint, b: Endpoint) -> Key:
+    """A five-tuple whichever end is called local. Protocols without ports have none, whatever conntrack puts there."""
+    if ip_protocol not in (6, 17, 132):
+        a, b = (a[0], 0), (b[0], 0)
+    return (ip_protocol, a, b) if a <= b else (ip_protocol, b, a)
+
+
+def flow_key(flow: Flow) -> Key:
+    """The key of a flow's five-tuple."""
+    return _key(flow.ip_protocol, (flow.local_ip, flow.local_port), (flow.other_ip, flow.other_port))
+
+
+def lan_view(entry: Entry, around: Neighbourhood) -> LanView | None:
+    """How the LAN sees a connection; None if it is none of its clients'.
+
+    The LAN sees the original tuple of what its clients opened (masquerading happens behind it), and the reply tuple of
+    what came in through a port forward. A client that reaches another one by the router's outer address is taken
+    for what it is: a flow between the two.
+    """
+    if _is_client(entry.orig_src, around):
+        client = (entry.orig_src, entry.orig_sport)
+        if entry.reply_src != entry.orig_dst and _is_client(entry.reply_src, around):
+            return LanView(client, (entry.reply_src, entry.reply_sport), True, True)
+        return LanView(client, (entry.orig_dst, entry.orig_dport), True, around.is_inside(entry.orig_dst))
+    if _is_client(entry.reply_src, around):
+        peer = (entry.reply_dst, entry.reply_dport)
+        return LanView((entry.reply_src, entry.reply_sport), peer, False, around.is_inside(entry.reply_dst))
+    return None
+
+
+def _is_client(ip: str, around: Neighbourhood) -> bool:
+    return ip not in around.router_ips and around.is_inside(ip) and around.macs.get(ip) not in around.router_macs
+
+
+class _Counted:
+    """One connection as we counted it: its flow, and what it grew by, dump by dump."""
+
+    __slots__ = ("adopted", "agent_counted", "flow", "seen", "steps")
+
+    def __init__(self, flow: TrackedFlow, adopted: Flow | None, steps: list[Step]) -> None:
+        self.flow = flow
+        self.adopted = adopted
+        """The agent's flow that stands for it in lists and flow counts."""
+        self.agent_counted = False
+        self.seen = 0
+        self.steps = steps
+
+    def step(self, at: float, grown: Figures) -> None:
+        """Notes growth; the oldest notes become one sum."""
+        if len(self.steps) >= MAX_STEPS:
+            (_, old), (last, new) = self.steps[:2]
+            self.steps[:2] = [(last, _sum(old, new))]
+        self.steps.append((at, grown))
+
+    def claim(self, since: float) -> Figures:
+        """What was counted in dumps after `since`; claimed once."""
+        claimed: Figures = (0, 0, 0, 0)
+        for at, grown in self.steps:
+            if at > since:
+                claimed = _sum(claimed, grown)
+        self.steps = [step for step in self.steps if step[0] <= since]
+        return claimed
+
+
+class ConntrackFallback:
+    """Feeds the LAN's accounting from conntrack between `start` and `stop`.
+
+    Nothing is counted twice, by three rules:
+    * the first dump is only a baseline: what a connection carried before was the agent's to count, or nobody's;
+    * a connection that the agent had announced is not one more flow, here or when the agent is back;
+    * what was counted here since a flow's first packet (as the returned agent dates it) is credit: the agent's first
+      counts of that flow are reduced by it. An agent that went on counting unseen reports the gap in its next total;
+      one that was started anew does not, and its flows are younger than most of what was counted here.
+    """
+
+    def __init__(self, accounting: LanAccounting, clock: Callable[[], float] = time.time) -> None:
+        self.active = False
+        self.interface = ""
+        self.skipped = 0
+        self._accounting = accounting
+        self._clock = clock
+        self._flows: dict[Key, _Counted] = {}
+        self._ledger: dict[Key, _Counted] = {}
+        """All that credit may be claimed from: also connections that are over, and those of an absence just before."""
+        self._claims: dict[int, tuple[Flow, list[int]]] = {}
+        """Agent's flows that have claimed credit, by `id`, and what is left of it."""
+        self._last: dict[int, Figures] = {}
+        self._round = 0
+        self._stopped_at = 0.0
+
+    def flows(self) -> list[TrackedFlow]:
+        """The live flows that only conntrack tells of."""
+        return [counted.flow for counted in self._flows.values() if counted.adopted is None]
+
+    def start(self, entries: Iterable[Entry], agent_flows: Iterable[Flow]) -> None:
+        """The agent is gone: takes the baseline, and what the agent knew of the connections that go on."""
+        self.active = True
+        self._last = {}
+        self._accounting.already_counted = self._take_off
+        self._accounting.is_continued = self._is_continued
+        self._read(entries, {flow_key(flow): flow for flow in agent_flows}, baseline=True)
+
+    def update(self, entries: Iterable[Entry]) -> None:
+        """Counts what grew since the last dump."""
+        self._read(entries, {}, baseline=False)
+        if len(self._ledger) > MAX_FLOWS // 2:
+            old = self._clock() - LEDGER_S
+            for key in [key for key, counted in self._ledger.items() if 0 < counted.flow.ended_at < old]:
+                del self._ledger[key]
+
+    def stop(self) -> None:
+        """The agent is back: ends our flows; what was counted stays as credit for a while."""
+        for counted in self._flows.values():
+            self._end(counted, "agent-back")
+        self._flows = {}
+        self._last = {}
+        self.active = False
+        self._stopped_at = self._clock()
+
+    def tick(self) -> None:
+        """Forgets credit that is too old to be claimed."""
+        if not self.active and self._ledger and not 0 <= self._clock() - self._stopped_at <= CREDIT_S:
+            self._ledger, self._claims = {}, {}
+            self._accounting.already_counted = None
+            self._accounting.is_continued = None
+
+    def _read(self, entries: Iterable[Entry], known: dict[Key, Flow], baseline: bool) -> None:
+        self._round += 1
+        now, around = self._clock(), self._accounting.around
+        last, fresh = self._last, {}
+        for entry in entries:
+            view = lan_view(entry, around)
+            if view is None:
+                continue
+            key = _key(entry.ip_protocol, view.client, view.peer)
+            counted = self._flows.get(key)
+            if counted is None:
+                if len(self._flows) >= MAX_FLOWS:
+                    self.skipped += 1
+                    continue
+                counted = self._begin(key, entry.ip_protocol, view, known.get(key), now)
+            counted.seen = self._round
+            sent = (entry.orig_bytes + ETHERNET_BYTES * entry.orig_packets, entry.orig_packets)
+            answered = (entry.reply_bytes + ETHERNET_BYTES * entry.reply_packets, entry.reply_packets)
+            local, other = (sent, answered) if view.opened else (answered, sent)
+            figures = fresh[entry.key] = (local[0], other[0], local[1], other[1])
+            if not baseline:
+                self._count(counted, _growth(last.get(entry.key), figures), now)
+        self._last = fresh
+        for key in [key for key, counted in self._flows.items() if counted.seen != self._round]:
+            self._end(self._flows.pop(key), "closed")
+
+    def _begin(self, key: Key, ip_protocol: int, view: LanView, agent_flow: Flow | None, now: float) -> _Counted:
+        flow = self._flow(ip_protocol, view, now)
+        if agent_flow is not None:
+            flow.protocol, flow.application = agent_flow.protocol, agent_flow.application
+            flow.category, flow.guessed = agent_flow.category, agent_flow.guessed
+            flow.hostname, flow.hostname_source = agent_flow.hostname, agent_flow.hostname_source
+        before = self._ledger.get(key)
+        continued = agent_flow is not None or (before is not None and before.flow.end_reason == "agent-back")
+        counted = _Counted(flow, agent_flow, before.steps if before is not None else [])
+        self._flows[key] = self._ledger[key] = counted
+        self._accounting.flow_from_conntrack(flow, new=not continued, live=agent_flow is None)
+        return counted
+
+    def _count(self, counted: _Counted, grown: Figures, now: float) -> None:
+        if counted.adopted is not None and not self._accounting.is_tracked(counted.adopted):
+            counted.adopted = None  # the agent's view of it has expired: ours stands for the flow now
+            self._accounting.promote(counted.flow)
+        if counted.agent_counted:  # the agent is back and has told this part itself
+            counted.agent_counted = False
+            return
+        local, other, local_packets, other_packets = grown
+        if not local_packets and not other_packets:
+            return
+        flow = counted.flow
+        flow.last_seen_at = now
+        flow.total_bytes += local + other
+        flow.total_packets += local_packets + other_packets
+        flow.local_bytes += local
+        flow.other_bytes += other
+        flow.local_packets += local_packets
+        flow.other_packets += other_packets
+        counted.step(now, grown)
+        self._accounting.flow_counted(flow, local, other, 0, local_packets, other_packets, 0)
+
+    def _end(self, counted: _Counted, reason: str) -> None:
+        counted.flow.ended_at = self._clock()
+        counted.flow.end_reason = reason
+        self._accounting.flow_ended(counted.flow)
+
+    def _flow(self, ip_protocol: int, view: LanView, now: float) -> TrackedFlow:
+        around = self._accounting.around
+        protocol, guessed = protocol_of(ip_protocol, view.peer[1] if view.opened else view.client[1])
+        return TrackedFlow(
+            agent=CONNTRACK,
+            interface=self.interface,
+            key="",
+            first_seen_at=now,
+            last_seen_at=now,
+            ip_version=6 if ":" in view.client[0] else 4,
+            ip_protocol=ip_protocol,
+            local_ip=view.client[0],
+            local_port=view.client[1],
+            local_mac=around.macs.get(view.client[0], ""),
+            other_ip=view.peer[0],
+            other_port=view.peer[1],
+            other_mac=around.macs.get(view.peer[0], "") if view.inside else "",
+            other_type="local" if view.inside else "remote",
+            local_origin=view.opened,
+            protocol=protocol,
+            guessed=guessed,
+            serial=FIRST_SERIAL + next(serials),
+        )
+
+    def _is_continued(self, flow: Flow) -> bool:
+        """Was this flow, which the returned agent announces, seen here before?"""
+        counted = self._ledger.get(flow_key(flow))
+        if counted is None:
+            return False
+        return flow.first_seen_at <= (counted.flow.ended_at or self._clock())
+
+    def _take_off(self, flow: Flow, deltas: Deltas) -> Deltas:
+        """What is left of an agent's count when our credit for its flow is taken off."""
+        counted = self._ledger.get(flow_key(flow))
+        if counted is not None:
+            counted.agent_counted = self.active
+            local, other, local_packets, other_packets = counted.claim(flow.first_seen_at)
+            if flow.local_ip == counted.flow.other_ip and flow.local_ip != counted.flow.local_ip:
+                local, other, local_packets, other_packets = other, local, other_packets, local_packets
+            left = self._claims.setdefault(id(flow), (flow, [0, 0, 0, 0]))[1]
+            left[0] += local
+            left[1] += other
+            left[2] += local_packets
+            left[3] += other_packets
+        claim = self._claims.get(id(flow))
+        if claim is None:
+            return deltas
+        left = claim[1]
+        local, other, undirected = _pay(left, 0, deltas[0], deltas[1], deltas[2])
+        local_packets, other_packets, undirected_packets = _pay(left, 2, deltas[3], deltas[4], deltas[5])
+        return local, other, undirected, local_packets, other_packets, undirected_packets
+
+
+def _pay(left: list[int], at: int, local: int, other: int, undirected: int) -> tuple[int, int, int]:
+    """Takes credit (`left[at]` local, `left[at + 1]` other) off a count; what has no direction pays for either."""
+    from_local, from_other = min(local, left[at]), min(other, left[at + 1])
+    left[at] -= from_local
+    left[at + 1] -= from_other
+    rest = undirected
+    for side in (at, at + 1):
+        paid = min(rest, left[side])
+        left[side] -= paid
+        rest -= paid
+    return local - from_local, other - from_other, rest
+
+
+def _growth(before: Figures | None, now: Figures) -> Figures:
+    if before is None:
+        return now
+    grown = (now[0] - before[0], now[1] - before[1], now[2] - before[2], now[3] - before[3])
+    return now if min(grown) < 0 else grown  # fell: another connection took the place of the one we knew
+
+
+def _sum(a: Figures, b: Figures) -> Figures:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]

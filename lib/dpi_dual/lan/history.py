@@ -1,0 +1,320 @@
+"""History of the LAN in SQLite: bytes and flows of each client and application, by hour and by day."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+
+from dpi_dual.lan.accounting import Pending
+from dpi_dual.model import Problem
+
+#: Hourly rows are kept this long; after that only the daily ones are.
+HOURS_KEPT = 72
+#: Before this the clock has not been set yet: routers without a battery start in 1970 or at their build date.
+SANE_AFTER = 1_704_067_200.0  # 2024-01-01 UTC
+MAX_HOUR_ROWS = 200_000
+MAX_DAY_ROWS = 300_000
+
+_HOUR = 3600
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS lan_name (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS lan_device (mac TEXT PRIMARY KEY, first_seen_at REAL NOT NULL, last_seen_at REAL NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lan_hour (start INTEGER, client INTEGER, application INTEGER, bytes_in INTEGER NOT NULL,
+    bytes_out INTEGER NOT NULL, bytes_unsplit INTEGER NOT NULL, flows INTEGER NOT NULL,
+    PRIMARY KEY (start, client, application)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS lan_day (start INTEGER, client INTEGER, application INTEGER, bytes_in INTEGER NOT NULL,
+    bytes_out INTEGER NOT NULL, bytes_unsplit INTEGER NOT NULL, flows INTEGER NOT NULL,
+    PRIMARY KEY (start, client, application)) WITHOUT ROWID;
+"""
+_ADD = """
+INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    bytes_in = bytes_in + excluded.bytes_in, bytes_out = bytes_out + excluded.bytes_out,
+    bytes_unsplit = bytes_unsplit + excluded.bytes_unsplit, flows = flows + excluded.flows
+"""
+_ADD_HOUR = _ADD.format(table="lan_hour")
+_ADD_DAY = _ADD.format(table="lan_day")
+
+PERIODS = ("hour", "day", "week", "month")
+
+
+def day_of(at: float) -> int:
+    """The day of a moment in the router's own time zone, as `date.toordinal` numbers it."""
+    return datetime.fromtimestamp(at).date().toordinal()
+
+
+def day_start(ordinal: int) -> float:
+    """When that day begins, Unix seconds; a day with a change of the clocks is 23 or 25 hours long."""
+    return datetime.combine(date.fromordinal(ordinal), datetime.min.time()).timestamp()
+
+
+class History:
+    """Writes batches, answers charts. The connection is shared: each write is one short transaction of its own.
+
+    `start` is Unix seconds in `lan_hour`, an ordinal of a local day in `lan_day`.
+    """
+
+    def __init__(self, db: sqlite3.Connection, history_days: int, clock: Callable[[], float] = time.time) -> None:
+        self._db = db
+        self.history_days = history_days
+        self._clock = clock
+        self._ids: dict[str, int] = {}
+        self._failed = ""
+        self._pruned_day = 0
+        self.writes = 0
+        self.write_errors = 0
+        self.rows_dropped = 0
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        if db.in_transaction:
+            db.commit()
+
+    def is_time_sane(self) -> bool:
+        """False while the clock has obviously not been set."""
+        return self._clock() >= SANE_AFTER
+
+    def add(self, pending: Pending, now: float) -> bool:
+        """Writes a batch under the hour and the day of `now`, all or nothing; False if the caller must keep it."""
+        if now < SANE_AFTER:
+            return False
+        hour, day = int(now) // _HOUR * _HOUR, day_of(now)
+        try:
+            with _Transaction(self._db):
+                rows = [
+                    (self._id(client), self._id(application), *figures)
+                    for (client, application), figures in pending.items()
+                    if any(figures)
+                ]
+                self._db.executemany(_ADD_HOUR, [(hour, *row) for row in rows])
+                self._db.executemany(_ADD_DAY, [(day, *row) for row in rows])
+                if day != self._pruned_day:
+                    self._prune(now)
+                    self._pruned_day = day
+        except sqlite3.Error as error:
+            self._ids.clear()
+            self.write_errors += 1
+            self._failed = str(error)
+            return False
+        self._failed = ""
+        self.writes += 1
+        return True
+
+    def rename_client(self, old: str, new: str, since: float) -> None:
+        """Gives what was written under an address since `since` to the MAC that it turned out to be."""
+        since = max(since, SANE_AFTER)
+        try:
+            with _Transaction(self._db):
+                from_id, to_id = self._id(old), self._id(new)
+                for table, start in (("lan_hour", int(since) // _HOUR * _HOUR), ("lan_day", day_of(since))):
+                    # S608: table names are ours.
+                    rows = self._db.execute(
+                        "SELECT start, application, bytes_in, bytes_out, bytes_unsplit, flows"  # noqa: S608
+                        f" FROM {table} WHERE start >= ? AND client = ?",
+                        (start, from_id),
+                    ).fetchall()
+                    self._db.executemany(_ADD.format(table=table), [(row[0], to_id, *row[1:]) for row in rows])
+                    self._db.execute(
+                        f"DELETE FROM {table} WHERE start >= ? AND client = ?",  # noqa: S608
+                        (start, from_id),
+                    )
+        except sqlite3.Error as error:
+            self._ids.clear()
+            self.write_errors += 1
+            self._failed = str(error)
+
+    def remember(self, macs: dict[str, tuple[float, float]]) -> list[str] | None:
+        """Notes when devices (MAC → first and last seen) were there; returns the new ones, None on failure."""
+        if not self.is_time_sane():
+            return None
+        fresh = []
+        try:
+            with _Transaction(self._db):
+                for mac, (first, last) in macs.items():
+                    known = self._db.execute("SELECT 1 FROM lan_device WHERE mac = ?", (mac,)).fetchone()
+                    if known is None:
+                        fresh.append(mac)
+                    self._db.execute(
+                        "INSERT INTO lan_device VALUES (?, ?, ?)"
+                        " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
+                        (mac, max(first, SANE_AFTER), last),
+                    )
+        except sqlite3.Error as error:
+            self.write_errors += 1
+            self._failed = str(error)
+            return None
+        return fresh
+
+    def has_client(self, client: str) -> bool:
+        """True if anything is stored about it."""
+        return self._db.execute("SELECT 1 FROM lan_name WHERE name = ?", (client,)).fetchone() is not None
+
+    def points(self, period: str, client: str, application: str, pending: Pending) -> list[dict[str, object]]:
+        """One point a `period` from the first that has figures to the present one, gaps as zero.
+
+        hour: the last 72 hours; day: `history_days`; week (from Monday) and month: the same days, added up. `pending`
+        is what has not been written yet: it belongs to the present point.
+        """
+        now = self._clock()
+        table, first = self._range(period, now)
+        figures: dict[int, list[int]] = {}
+        for start, *values in self._sums(table, first, client, application, "start"):
+            self._sum_into(figures, _bucket(period, start), values)
+        present = _bucket(period, int(now) // _HOUR * _HOUR if period == "hour" else day_of(now))
+        for (key, name), values in pending.items():
+            if client in ("", key) and application in ("", name):
+                self._sum_into(figures, present, values)
+        if not figures:
+            return []
+        points: list[dict[str, object]] = []
+        at, last = min(figures), max(present, *figures)
+        while at <= last:
+            following = _following(period, at)
+            bytes_in, bytes_out, unsplit, flows = figures.get(at, (0, 0, 0, 0))
+            begins = float(at) if period == "hour" else day_start(at)
+            ends = float(following) if period == "hour" else day_start(following)
+            points.append(
+                {
+                    "start_at": begins,
+                    "seconds": int(ends - begins),
+                    "bytes": bytes_in + bytes_out + unsplit,
+                    "bytes_in": bytes_in,
+                    "bytes_out": bytes_out,
+                    "bytes_unsplit": unsplit,
+                    "flows": flows,
+                }
+            )
+            at = following
+        return points
+
+    def largest(self, period: str, client: str, application: str, by: str, count: int = 10) -> list[dict[str, object]]:
+        """The largest applications (`by` application) or clients (`by` client) of the time that `points` covers."""
+        table, first = self._range(period, self._clock())
+        found: list[dict[str, object]] = []
+        sums = self._sums(table, first, client, application, by)
+        sums.sort(key=lambda row: row[1] + row[2] + row[3], reverse=True)
+        for name, bytes_in, bytes_out, unsplit, flows in sums[:count]:
+            size = bytes_in + bytes_out + unsplit
+            found.append({by: name, "bytes": size, "bytes_in": bytes_in, "bytes_out": bytes_out, "flows": flows})
+        return found
+
+    def problems(self) -> list[Problem]:
+        """Whether the history is being written."""
+        found = []
+        if self._failed:
+            found.append(
+                Problem(
+                    "lan_history_failed",
+                    f"the history of the LAN cannot be written ({self._failed}); figures are kept in memory meanwhile.",
+                    "Free some space where dpi-dual.settings.stats_dir is.",
+                )
+            )
+        if not self.is_time_sane():
+            found.append(
+                Problem(
+                    "lan_clock_unset",
+                    "the clock has not been set since the start; the history of the LAN waits for it.",
+                    "Check NTP (UCI system.ntp).",
+                    "info",
+                )
+            )
+        return found
+
+    def counters(self) -> dict[str, int]:
+        """Drops and oddities."""
+        return {"lan_history_write_errors": self.write_errors, "lan_history_rows_dropped": self.rows_dropped}
+
+    def _range(self, period: str, now: float) -> tuple[str, int]:
+        if period == "hour":
+            return "lan_hour", int(now) // _HOUR * _HOUR - (HOURS_KEPT - 1) * _HOUR
+        return "lan_day", day_of(now) - max(1, self.history_days) + 1
+
+    def _sums(
+        self, table: str, first: int, client: str, application: str, by: str
+    ) -> list[tuple[int, int, int, int, int]]:
+        # S608: all that is pasted in are column and table names of ours.
+        group = "start" if by == "start" else f"(SELECT name FROM lan_name WHERE id = {by})"  # noqa: S608
+        where = ""
+        values: list[int | str] = [first]
+        for column, name in (("client", client), ("application", application)):
+            if name:
+                where += f" AND {column} = (SELECT id FROM lan_name WHERE name = ?)"  # noqa: S608
+                values.append(name)
+        return self._db.execute(
+            f"SELECT {group}, SUM(bytes_in), SUM(bytes_out), SUM(bytes_unsplit), SUM(flows) FROM {table}"  # noqa: S608
+            f" WHERE start >= ?{where} GROUP BY {by}",
+            values,
+        ).fetchall()
+
+    @staticmethod
+    def _sum_into(figures: dict[int, list[int]], at: int, values: list[int]) -> None:
+        sums = figures.setdefault(at, [0, 0, 0, 0])
+        for index, value in enumerate(values):
+            sums[index] += value
+
+    def _id(self, name: str) -> int:
+        known = self._ids.get(name)
+        if known is None:
+            self._db.execute("INSERT INTO lan_name (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+            known = int(self._db.execute("SELECT id FROM lan_name WHERE name = ?", (name,)).fetchone()[0])
+            if len(self._ids) >= 4000:
+                self._ids.clear()
+            self._ids[name] = known
+        return known
+
+    def _prune(self, now: float) -> None:
+        """Once a day, and at the first write: what is too old, and the oldest where there is too much."""
+        oldest_day = day_of(now) - max(1, self.history_days) + 1
+        hours = int(now) // _HOUR * _HOUR - (HOURS_KEPT - 1) * _HOUR
+        self._db.execute("DELETE FROM lan_hour WHERE start < ?", (hours,))
+        self._db.execute("DELETE FROM lan_day WHERE start < ?", (oldest_day,))
+        for table, limit in (("lan_hour", MAX_HOUR_ROWS), ("lan_day", MAX_DAY_ROWS)):
+            count = self._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
+            while count > limit:
+                gone = self._db.execute(
+                    f"DELETE FROM {table} WHERE start = (SELECT MIN(start) FROM {table})"  # noqa: S608 - ours
+                ).rowcount
+                self.rows_dropped += gone
+                count -= gone
+        self._db.execute("DELETE FROM lan_device WHERE last_seen_at < ?", (day_start(oldest_day),))
+        self._db.execute(
+            "DELETE FROM lan_name WHERE id NOT IN (SELECT client FROM lan_hour UNION SELECT application FROM lan_hour"
+            " UNION SELECT client FROM lan_day UNION SELECT application FROM lan_day)"
+        )
+        self._ids.clear()
+
+
+class _Transaction:
+    """One transaction whatever isolation level the connection was opened with."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._db.execute("COMMIT")
+        elif self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def _bucket(period: str, start: int) -> int:
+    """The start of the period that an hour (Unix seconds) or a day (ordinal) falls into, in the same unit."""
+    if period == "week":
+        return start - date.fromordinal(start).weekday()
+    if period == "month":
+        return date.fromordinal(start).replace(day=1).toordinal()
+    return start
+
+
+def _following(period: str, start: int) -> int:
+    if period == "hour":
+        return start + _HOUR
+    if period == "day":
+        return start + 1
+    if period == "week":
+        return start + 7
+    return (date.fromordinal(start) + timedelta(days=31)).replace(day=1).toordinal()
