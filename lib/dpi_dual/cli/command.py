@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dpi_dual.cli.terminal import Style
+from dpi_dual.cli.terminal import Style, clip
 
 Answer = dict[str, Any]
 
@@ -33,6 +33,10 @@ class View:
     asked: str = "dpi-dualctl"
     """The command as typed, without paging: for the hint at the next page."""
     params: dict[str, Any] = field(default_factory=dict)
+
+    def fit(self, text: str) -> str:
+        """`text` cut to the room there is; before it is coloured."""
+        return clip(text, self.room) if self.room else text
 
 
 Renderer = Callable[[Answer, View], Iterable[str]]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dpi_dual.cli.command import Answer, Command, View
 from dpi_dual.cli.overview import listed, mapping
 from dpi_dual.cli.table import Column, Row, table
-from dpi_dual.cli.terminal import clip, safe
+from dpi_dual.cli.terminal import safe
 from dpi_dual.cli.units import amount, count, plural, span
 
 
@@ -41,10 +41,10 @@ def flow_lines(flows: object, view: View) -> list[str]:
 
     layout = (
         Column("Seen", seen),
-        Column("Local", lambda row: endpoint(row.get("local_ip"), row.get("local_port")), least=14),
+        Column("Local", lambda row: endpoint(row.get("local_ip"), row.get("local_port")), least=21),
         Column("", lambda row: "→" if row.get("local_origin", True) else "←"),
-        Column("Remote", remote, least=16, keep_end=True),
-        Column("What", kind, least=8),
+        Column("Remote", remote, least=22, keep_end=True),
+        Column("What", kind, least=12),
         Column("Sent", lambda row: amount(row.get("local_bytes", 0)), right=True, rank=2),
         Column("Received", lambda row: amount(row.get("other_bytes", 0)), right=True, rank=2),
         Column("Total", lambda row: amount(row.get("total_bytes", 0)), right=True),
@@ -63,7 +63,7 @@ def top(title: str, figures: object, view: View, most: int = 12) -> Iterator[str
     ranked = sorted(mapping(figures).items(), key=lambda pair: -pair[1])[:most]
     if ranked:
         text = f"{title:14}" + ", ".join(f"{safe(name)} {count(number)}" for name, number in ranked)
-        yield clip(text, view.room) if view.room else text
+        yield view.fit(text)
 
 
 def more(answer: Answer, shown: int, view: View) -> Iterator[str]:
@@ -79,7 +79,7 @@ def show_flows(answer: Answer, view: View) -> Iterator[str]:
     name = safe(answer.get("tap_interface", ""))
     figures = f"{amount(answer.get('rx_bytes', 0))} in {plural(answer.get('rx_packets', 0), 'packet')}"
     title = f"{name}: {plural(answer.get('flows_1min', 0), 'flow')} in the last minute, {figures}"
-    yield view.style.title(clip(title, view.room) if view.room else title)
+    yield view.style.title(view.fit(title))
     yield from top("Protocols", answer.get("protocols"), view)
     yield from top("Applications", answer.get("applications"), view)
     yield ""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from dpi_dual.cli.command import Answer, Command, Renderer, View
-from dpi_dual.cli.flows import flow_lines, more
+from dpi_dual.cli.flows import flow_lines, kind, more
 from dpi_dual.cli.overview import bars, listed, mapping
 from dpi_dual.cli.table import Column, Row, table
 from dpi_dual.cli.terminal import safe
@@ -20,7 +20,7 @@ def show_status(answer: Answer, view: View) -> Iterator[str]:
     state = "watched" if answer.get("running") else "not watched" if on else "switched off (dpi-dual.lan.enabled)"
     source = safe(answer.get("source", "none"))
     told = f", by {source}" if source != "none" and answer.get("running") else ""
-    yield view.style.title(f"{safe(answer.get('interface', ''))}: {state}{told}")
+    yield view.style.title(view.fit(f"{safe(answer.get('interface', ''))}: {state}{told}"))
     yield ", ".join(
         (
             plural(answer.get("active_clients", 0), "active client"),
@@ -33,11 +33,14 @@ def show_status(answer: Answer, view: View) -> Iterator[str]:
 
 
 def _rate(row: Row, way: str) -> str:
-    """A client's rate one way; nothing where the engine has none."""
-    for key in (f"rate_{way}_bps", f"{way}_rate_bps", f"{'rx' if way == 'in' else 'tx'}_rate_bps"):
-        if key in row:
-            return rate(row[key])
-    return ""
+    """A client's rate, `rx` for what it receives; nothing where the engine has none."""
+    return rate(row[f"{way}_bps"]) if f"{way}_bps" in row else ""
+
+
+def _unsplit(row: Row) -> str:
+    """All bytes, where an agent said how many but not which way."""
+    total = row.get("bytes", 0)
+    return amount(total) if total > row.get("bytes_in", 0) + row.get("bytes_out", 0) else ""
 
 
 def _address(row: Row) -> str:
@@ -56,14 +59,17 @@ def client_lines(clients: list[dict[str, Any]], view: View) -> list[str]:
     def seen(row: Row) -> str:
         return ago(row.get("last_seen_at") or row.get("last_seen"), view.now)
 
+    # Who asked for the order by rate wants to see the rates, whatever else has to go.
+    rates, sums = (0, 2) if view.params.get("sort") == "rate" else (2, 0)
     layout = (
         Column("Client", lambda row: row.get("hostname") or row.get("mac") or row.get("ip"), least=10),
-        Column("Address", _address, least=14),
+        Column("Address", _address, least=18),
         Column("MAC", lambda row: row.get("mac"), rank=4),
-        Column("Received", lambda row: amount(row.get("bytes_in", 0)), right=True),
-        Column("Sent", lambda row: amount(row.get("bytes_out", 0)), right=True),
-        Column("Rate in", lambda row: _rate(row, "in"), right=True, rank=2),
-        Column("Rate out", lambda row: _rate(row, "out"), right=True, rank=3),
+        Column("Received", lambda row: amount(row.get("bytes_in", 0)), right=True, rank=sums),
+        Column("Sent", lambda row: amount(row.get("bytes_out", 0)), right=True, rank=sums),
+        Column("Bytes", _unsplit, right=True),
+        Column("Rate in", lambda row: _rate(row, "rx"), right=True, rank=rates),
+        Column("Rate out", lambda row: _rate(row, "tx"), right=True, rank=rates),
         Column("Flows", lambda row: count(row.get("flows", 0)), right=True),
         Column("Last app", lambda row: _unless_unknown(row.get("last_app")) or row.get("last_proto"), least=6, rank=1),
         Column("Seen", seen),
@@ -71,16 +77,24 @@ def client_lines(clients: list[dict[str, Any]], view: View) -> list[str]:
     return table(layout, clients, view.room, view.style)
 
 
+def _port(row: Row) -> str:
+    """`443/tcp`; `inbound` for connections that the remote end opened."""
+    if row.get("inbound"):
+        return "inbound"
+    proto = str(row.get("proto", "")).lower()
+    return f"{row['port']}/{proto}" if row.get("port") else proto
+
+
 def destination_lines(destinations: list[dict[str, Any]], view: View) -> list[str]:
     """A table of destinations, as they came."""
     layout = (
-        Column("Destination", lambda row: row.get("hostname") or row.get("ip"), least=20, keep_end=True),
+        Column("Destination", lambda row: row.get("hostname") or row.get("ip"), least=24, keep_end=True),
         Column("Address", lambda row: row.get("ip") if row.get("hostname") else "", least=15, rank=2),
-        Column("Port", lambda row: row.get("port") or "", right=True),
-        Column("Protocol", lambda row: row.get("proto"), least=5),
+        Column("Port", _port, least=8),
+        Column("What", kind, least=8),
         Column("Bytes", lambda row: amount(row.get("bytes", 0)), right=True),
         Column("Flows", lambda row: count(row.get("hits", 0)), right=True),
-        Column("Clients", lambda row: len(row["clients"]) if isinstance(row.get("clients"), list) else "", rank=3),
+        Column("Clients", lambda row: row.get("clients_count"), right=True, rank=1),
     )
     return table(layout, destinations, view.room, view.style)
 
@@ -119,18 +133,18 @@ def _listing(key: str, lines: Callable[[list[dict[str, Any]], View], list[str]],
 def show_client(answer: Answer, view: View) -> Iterator[str]:
     """One client: who it is, then what it does."""
     client = mapping(answer.get("client"))
-    yield view.style.title(safe(client.get("hostname") or client.get("mac") or client.get("ip", "")))
+    yield view.style.title(view.fit(safe(client.get("hostname") or client.get("mac") or client.get("ip", ""))))
     addresses = client.get("ips") or [client.get("ip", "")]
     seen = client.get("last_seen_at") or client.get("last_seen")
     facts = [("MAC", safe(client.get("mac", ""))), *(("address", safe(address)) for address in addresses[:16])]
     facts += [("seen", ago(seen, view.now))]
     if client.get("first_seen_at"):
         facts += [("first", ago(client["first_seen_at"], view.now))]
-    for way, name in (("in", "received"), ("out", "sent")):
-        facts.append((name, f"{amount(client.get('bytes_' + way, 0))}  {_rate(client, way)}".rstrip()))
+    for key, way, name in (("bytes_in", "rx", "received"), ("bytes_out", "tx", "sent")):
+        facts.append((name, f"{amount(client.get(key, 0))}  {_rate(client, way)}".rstrip()))
     for name, text in facts:
         if text:
-            yield f"  {name:10}{text}"
+            yield view.fit(f"  {name:10}{text}")
     sections = (
         ("Applications", "applications", kind_lines),
         ("Protocols", "protocols", kind_lines),
@@ -149,37 +163,29 @@ def _narrower(view: View) -> View:
     return View(max(view.room - 2, 20) if view.room else 0, view.style, view.now, view.asked, view.params)
 
 
-def _moment(row: Row) -> str:
-    for key in ("start_at", "at", "started_at", "timestamp", "hour", "day"):
-        if key in row:
-            value = row[key]
-            if isinstance(value, int | float):
-                return time.strftime("%a %d %b %H:%M", time.localtime(value))
-            return str(value)
-    return ""
+def _begins(row: Row) -> str:
+    """When a step of the history begins; its hour only where steps are shorter than a day."""
+    form = "%a %d %b %H:%M" if row.get("seconds", 0) < 86400 else "%a %d %b %Y"
+    return time.strftime(form, time.localtime(row.get("start_at", 0)))
 
 
 def show_history(answer: Answer, view: View) -> Iterator[str]:
-    """Bytes both ways by step, and the course of their sum as bars."""
-    names = [str(name) for name in answer.get("columns", [])]
-    rows = [
-        point if isinstance(point, dict) else dict(zip(names, point, strict=False))
-        for point in answer.get("points", [])
-        if isinstance(point, dict | list)
-    ]
+    """The course of the bytes as bars, then each step."""
+    rows = listed(answer.get("points"))
     if not rows:
         yield "No history yet: it grows with each full hour."
         return
-    course = [float(row.get("bytes") or row.get("bytes_in", 0) + row.get("bytes_out", 0)) for row in rows]
-    yield view.style.title(f"{safe(answer.get('period', ''))}: {amount(sum(course))}")
+    course = [float(row.get("bytes", 0)) for row in rows]
+    title = f"By {safe(answer.get('period', ''))}: {amount(sum(course))}, the largest {amount(max(course))}"
+    yield view.style.title(view.fit(title))
     yield bars(course, max((view.room or 80) - 2, 10))
     yield ""
     layout = (
-        Column("From", _moment),
-        Column("Received", lambda row: amount(row["bytes_in"]) if "bytes_in" in row else "", right=True),
-        Column("Sent", lambda row: amount(row["bytes_out"]) if "bytes_out" in row else "", right=True),
-        Column("Bytes", lambda row: amount(row["bytes"]) if "bytes" in row else "", right=True),
-        Column("Flows", lambda row: count(row["flows"]) if "flows" in row else "", right=True),
+        Column("From", _begins),
+        Column("Received", lambda row: amount(row.get("bytes_in", 0)), right=True),
+        Column("Sent", lambda row: amount(row.get("bytes_out", 0)), right=True),
+        Column("Bytes", lambda row: amount(row.get("bytes", 0)), right=True),
+        Column("Flows", lambda row: count(row.get("flows", 0)), right=True),
     )
     yield from table(layout, rows, view.room, view.style)
 
@@ -206,7 +212,7 @@ HISTORY = Command(
     "history",
     show_history,
     (
-        ("lan history", "the last day by hour"),
+        ("lan history --period hour", "the last three days by hour"),
         ("lan history --period month --client nas", "one client's month"),
     ),
 )

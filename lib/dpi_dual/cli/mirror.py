@@ -6,25 +6,27 @@ from collections.abc import Iterator
 
 from dpi_dual.cli.command import OK, PROBLEM, Answer, Command, View, judge_without_engine
 from dpi_dual.cli.overview import listed, problem_lines
-from dpi_dual.cli.terminal import safe
+from dpi_dual.cli.terminal import clip, safe
 from dpi_dual.cli.units import amount, plural
 
 
 def show(answer: Answer, view: View) -> Iterator[str]:
     """What the kernel has: the capture interface, the sources, and what was copied."""
-    name, mode = safe(answer.get("interface", "")), str(answer.get("mode", ""))
+    # The kernel's names have at most 15 characters.
+    name, mode = clip(safe(answer.get("interface", "")), 15), clip(safe(answer.get("mode", "")), 10)
     if not answer.get("exists"):
-        yield f"{name}: {view.style.warn('not there')} ({safe(mode)} mode)"
+        yield f"{name}: {view.style.warn('not there')} ({mode} mode)"
     elif answer.get("complete"):
-        yield f"{name}: {view.style.good('mirroring' if mode == 'software' else 'watched')} ({safe(mode)} mode)"
+        yield f"{name}: {view.style.good('mirroring' if mode == 'software' else 'watched')} ({mode} mode)"
     else:
         up = "up" if answer.get("up") else "down"
-        yield f"{name}: {view.style.warn('incomplete')} ({safe(mode)} mode, {up})"
+        yield f"{name}: {view.style.warn('incomplete')} ({mode} mode, {up})"
     for source in listed(answer.get("sources")):
         state = "gone" if not source.get("exists") else "up" if source.get("up") else "down"
         directions = [way for way in ("ingress", "egress") if source.get(way)]
         told = f", mirrored: {' and '.join(directions)}" if directions else ""
-        yield f"from {safe(source.get('name', ''))}: {state if state == 'up' else view.style.warn(state)}{told}"
+        shown = state if state == "up" else view.style.warn(state)
+        yield f"from {clip(safe(source.get('name', '')), 15)}: {shown}{told}"
     yield f"{plural(answer.get('packets_mirrored', 0), 'packet')}, {amount(answer.get('bytes_mirrored', 0))} copied"
     for problem in listed(answer.get("problems")):
         yield ""

@@ -33,14 +33,13 @@ def show_alerts(answer: Answer, view: View) -> Iterator[str]:
 def show_buffer(answer: Answer, view: View) -> Iterator[str]:
     """How full it is and what went through."""
     yield f"{count(answer.get('entries', 0))} of {plural(answer.get('max_size', 0), 'place')} taken"
-    yield ", ".join(
-        (
-            plural(answer.get("requests_total", 0), "request"),
-            plural(answer.get("threats_detected", 0), "threat"),
-            f"{count(answer.get('blocked_count', 0))} blocked",
-            f"{count(answer.get('high_threat_in_buffer', 0))} grave ones still here",
-        )
+    figures = (
+        plural(answer.get("requests_total", 0), "request"),
+        plural(answer.get("threats_detected", 0), "threat"),
+        f"{count(answer.get('blocked_count', 0))} blocked",
+        f"{count(answer.get('high_threat_in_buffer', 0))} grave ones still here",
     )
+    yield view.fit(", ".join(figures))
     yield from top("Categories", answer.get("threat_distribution"), view)
     yield from top("Hosts", answer.get("top_hosts"), view)
 

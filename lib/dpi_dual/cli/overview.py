@@ -39,11 +39,12 @@ def show_status(answer: Answer, view: View) -> Iterator[str]:
         parts.append(f"up {span(view.now - answer['started_at'])}")
     if answer.get("rss_bytes"):
         parts.append(f"{amount(answer['rss_bytes'])} of memory")
-    yield view.style.title("  ·  ".join(parts))
+    yield view.style.title(view.fit("  ·  ".join(parts)))
     yield ""
 
     def line(name: str, wanted: object, part: dict[str, Any], about: str) -> str:
-        return f"{name:13}{_state(view, wanted, part.get('running'))} {clip(about, max(view.room - 23, 20))}".rstrip()
+        about = clip(about, max(view.room - 23, 20)) if view.room else about
+        return f"{name:13}{_state(view, wanted, part.get('running'))} {about}"
 
     tap, lan = mapping(answer.get("tap_stream")), mapping(answer.get("lan_passive"))
     mitm, correlation = mapping(answer.get("mitm_stream")), mapping(answer.get("correlation"))
@@ -86,7 +87,7 @@ def problem_lines(problem: dict[str, Any], view: View) -> Iterator[str]:
     severity = str(problem.get("severity", ""))
     dress = {"error": view.style.bad, "warning": view.style.warn}.get(severity, view.style.faint)
     first, *more = wrapped(problem.get("message", ""), view, " " * 9, " " * 9)
-    yield dress(f"{safe(severity):9}") + first[9:]
+    yield dress(f"{clip(safe(severity), 8):9}") + first[9:]
     yield from more
     if problem.get("hint"):
         yield from wrapped(problem["hint"], view, " " * 9 + "→ ", " " * 11)
@@ -132,7 +133,7 @@ def show_health(answer: Answer, view: View) -> Iterator[str]:
             yield ""
             yield view.style.title(title)
         for row in rows:
-            name, state = safe(row.get("name", row.get("agent", ""))), safe(row.get("state", ""))
+            name, state = (clip(safe(row.get(key, "")), 16) for key in ("name", "state"))
             yield from wrapped(f"{name:9} {state:9} {_pairs(row, view, ('name', 'state'))}", view, "  ", " " * 22)
     counted = {k: v for k, v in mapping(answer.get("counters")).items() if v}
     if counted:
@@ -150,13 +151,13 @@ def judge_health(answer: Answer) -> int:
 
 def show_version(answer: Answer, view: View) -> Iterator[str]:
     """The suite, the interpreter, and each agent that has said what it is."""
-    yield f"DPI Dual-Stream  {safe(answer.get('version', '?'))}"
-    yield f"engine           {safe(answer.get('engine', '?'))}"
+    yield view.fit(f"DPI Dual-Stream  {safe(answer.get('version', '?'))}")
+    yield view.fit(f"engine           {safe(answer.get('engine', '?'))}")
     if answer.get("python"):
-        yield f"Python           {safe(answer['python'])}"
+        yield view.fit(f"Python           {safe(answer['python'])}")
     for name, agent in mapping(answer.get("agents")).items():
         told = _pairs(agent, view, ("name",)) if isinstance(agent, dict) else safe(agent)
-        yield from wrapped(f"{'agent ' + safe(name):16} {told}", view, "", " " * 17)
+        yield from wrapped(f"{clip('agent ' + safe(name), 16):16} {told}", view, "", " " * 17)
 
 
 def bars(values: list[float], most: int) -> str:
@@ -190,7 +191,7 @@ def show_history(answer: Answer, view: View) -> Iterator[str]:
         course = [float(point[i]) for point in points]
         now, top = _figure(name, course[-1], interval), _figure(name, max(course), interval)
         drawn = bars(course, room)
-        yield f"{safe(name).replace('_', ' '):15}{drawn:{min(room, len(points))}}  {now:>12}  max {top}"
+        yield f"{clip(safe(name).replace('_', ' '), 14):15}{drawn:{min(room, len(points))}}  {now:>12}  max {top}"
 
 
 COMMANDS = (

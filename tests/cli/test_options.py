@@ -1,0 +1,73 @@
+"""Options follow the schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import dpi_dual
+from dpi_dual.cli import dualctl
+from dpi_dual.cli.command import Command
+from dpi_dual.cli.options import nearest, parameters, parser_of, schema
+
+COMMANDS = {" ".join(command.words): command for command in dualctl.PROGRAM.commands()}
+
+
+def given(command: str, *argv: str) -> dict[str, object]:
+    parser = parser_of("dpi-dualctl", COMMANDS[command])
+    return parameters(COMMANDS[command], parser.parse_args(argv))
+
+
+def test_the_schema_is_the_shipped_one() -> None:
+    shipped = Path(dpi_dual.__file__).parent / "schema" / "ubus.json"
+    assert schema() == json.loads(shipped.read_bytes())["objects"]
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
+def test_every_parameter_is_an_option_with_its_description(command: Command) -> None:
+    text = parser_of("dpi-dualctl", command).format_help()
+    for name, rules in schema()[command.object][command.method]["params"]["properties"].items():
+        assert (name if name == command.positional else "--" + name) in text
+        assert " ".join(rules["description"].split()[:2]) in " ".join(text.split())
+    assert "examples:" in text
+    assert "exit codes:" in text
+
+
+def test_only_what_was_given_is_sent() -> None:
+    assert given("clients") == {}
+    assert given("clients", "--limit", "5", "--sort", "rate") == {"limit": 5, "sort": "rate"}
+    assert given("client", "nas") == {"client": "nas"}
+
+
+@pytest.mark.parametrize(
+    ("command", "argv", "complaint"),
+    [
+        ("clients", ["--limit", "0"], "0 is not between 1 and 500"),
+        ("clients", ["--limit", "many"], "'many' is not a whole number"),
+        ("clients", ["--limit", "9" * 5000], "is not between 1 and 500"),
+        ("clients", ["--sort", "size"], "invalid choice: 'size'"),
+        ("clients", ["--search", "x" * 65], "at most 64 are taken"),
+        ("clients", ["--serach", "x"], "did you mean --search?"),
+        ("clients", ["\x1b[2J"], "\\x1b[2J is not known here"),
+        ("clients", ["--watch", "0"], "is not a number of seconds"),
+        ("client", [], "client"),
+        ("stop", ["--watch"], "--watch is not known here"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_by_name(
+    command: str, argv: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        given(command, *argv)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert f"See 'dpi-dualctl {command} --help'" in said
+    assert "\x1b" not in said
+
+
+def test_nearest() -> None:
+    assert nearest("flwos", ["flows", "lan"]) == "flows"
+    assert nearest("zzz", ["flows", "lan"]) == ""
