@@ -1,0 +1,325 @@
+"""Makes and removes the mirror with pyroute2: `python3 -m dpi_dual.capture.mirror ensure|remove|status …`.
+
+A short-lived process prints one JSON object and exits, so that the engine never holds pyroute2 in memory.
+What there is to do comes from `mirror_plan`; here it is done, then looked at again until nothing is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dpi_dual import paths
+from dpi_dual.capture import mirror_plan as plan
+from dpi_dual.capture import mirror_status, offload, tc
+from dpi_dual.capture.links import IFF_MULTICAST, IFF_NOARP, IFF_UP, Link
+from dpi_dual.capture.netlink import Netlink
+
+ACTIONS = ("ensure", "remove", "status")
+MODES = ("software", "hardware")
+
+_REQUEST_ACK = 0x5
+_CREATE_EXCL = 0x605
+_ROUNDS = 4
+_LOCK_WAIT_S = 15.0
+_CAPTURE_KINDS = ("dummy", "ifb", "veth")
+
+
+class MirrorError(Exception):
+    """The mirror could not be made or removed; `code` for programs, the message for the owner."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def perform(action: str, interface: str, sources: Sequence[str], mode: str = "software") -> dict[str, Any]:
+    """Does one action and answers with the status after it, or with `error` and `code`. Loads pyroute2 unless `status`.
+
+    `ensure`: exactly one filter a direction on each source, to the capture interface, and nothing of ours
+    elsewhere. `remove`: nothing of ours anywhere. Both may be called at any time, any number of times.
+    """
+    try:
+        with Netlink() as netlink:
+            if action != "status":
+                with _alone():
+                    settle(netlink, action, interface, sources, mode)
+            return status(netlink, interface, sources, mode)
+    except MirrorError as error:
+        return {"error": str(error), "code": error.code}
+    except PermissionError as error:
+        return {"error": f"not permitted to change or see the mirror ({error}); root is", "code": "not_permitted"}
+    except OSError as error:
+        return {"error": f"the kernel refused a question about the mirror: {error}", "code": "kernel_error"}
+
+
+def status(netlink: Netlink, interface: str, sources: Sequence[str], mode: str) -> dict[str, Any]:
+    """The mirror as the kernel has it now, with its problems."""
+    view = plan.look(netlink, interface, sources)
+    hidden = offload.problems(sources if mode == "software" else (interface,))
+    found = [*mirror_status.problems(view, mode), *hidden]
+    return {
+        **mirror_status.describe(view, mode),
+        "offload": [problem.code for problem in hidden],
+        "problems": [problem.answer() for problem in found],
+    }
+
+
+def settle(netlink: Netlink, action: str, interface: str, sources: Sequence[str], mode: str) -> None:
+    """Looks and changes until there is nothing left to change; `MirrorError` with the kernel's words if that fails."""
+    refused: list[str] = []
+    for _ in range(_ROUNDS):
+        view = plan.look(netlink, interface, sources)
+        if action == "remove":
+            if _is_removed(view):
+                return
+            refused = _remove(view)
+        else:
+            if plan.is_settled(view, mode):
+                return
+            refused = _ensure(netlink, view, mode)
+    view = plan.look(netlink, interface, sources)
+    if _is_removed(view) if action == "remove" else plan.is_settled(view, mode):
+        return
+    words = "; ".join(dict.fromkeys(refused)) or "something else changes it at the same time"
+    raise MirrorError(
+        "mirror_failed", f"the mirror could not be {'removed' if action == 'remove' else 'made'}: {words}"
+    )
+
+
+def _is_removed(view: plan.View) -> bool:
+    ours = view.capture is not None and plan.is_ours(view.capture)
+    filters = any(source.ours(d) for source in (*view.sources, *view.former) for d in plan.DIRECTIONS)
+    return not (ours or filters or view.stray)
+
+
+def _remove(view: plan.View) -> list[str]:
+    refused = []
+    with kernel() as ip:
+        for source in (*view.sources, *view.former):
+            refused += apply(ip, plan.steps(source, 0, False))
+        for link in (*view.stray, *([view.capture] if view.capture else [])):
+            refused += delete_capture(ip, link)
+    return refused
+
+
+def _ensure(netlink: Netlink, view: plan.View, mode: str) -> list[str]:
+    refused = []
+    with kernel() as ip:
+        for link in view.stray:
+            refused += delete_capture(ip, link)
+        for source in view.former:
+            refused += apply(ip, plan.steps(source, 0, False))
+        if mode == "hardware" or any(plan.objection(view)):
+            for source in view.sources:
+                refused += apply(ip, plan.steps(source, 0, False))
+            if mode == "hardware" and view.capture is not None:
+                refused += delete_capture(ip, view.capture)
+            return refused
+        if view.capture is None:
+            refused += create_capture(ip, view.interface)
+            view = plan.look(netlink, view.interface, [source.name for source in view.sources])
+        if view.capture is None:
+            return refused
+        if plan.is_ours(view.capture) and not plan.is_dressed(view.capture):
+            refused += dress_capture(ip, view.capture)
+        for source in view.sources:
+            refused += apply(ip, plan.steps(source, view.capture.index, source.name in view.shapers))
+    return refused
+
+
+# --- the kernel, through pyroute2
+
+
+@contextmanager
+def kernel() -> Iterator[Any]:
+    """A pyroute2 socket; imported here because most callers of this module only read."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as ip:
+        yield ip
+
+
+def create_capture(ip: Any, name: str) -> list[str]:
+    """Makes the capture interface, of the first kind that this kernel knows; what was refused if none.
+
+    Its MAC address is set in the same request, so that it is known as ours even after a crash right here.
+    """
+    from pyroute2 import NetlinkError
+
+    refused = []
+    for kind in _CAPTURE_KINDS:
+        wish: dict[str, Any] = {"ifname": name, "kind": kind, "address": plan.MARK_MAC}
+        if kind == "veth":
+            wish["peer"] = {"ifname": peer_name(name), "address": plan.PEER_MAC}
+        try:
+            ip.link("add", **wish)
+        except NetlinkError as error:
+            if error.code == errno.EEXIST:
+                return []
+            refused.append(f"{kind} interface {name}: {os.strerror(error.code)}")
+        else:
+            return []
+    return refused
+
+
+def peer_name(name: str) -> str:
+    """The other end of a capture interface that had to be a veth pair."""
+    return name[:10] + "-peer"
+
+
+def dress_capture(ip: Any, link: Link) -> list[str]:
+    """Switches the capture interface on, silent: no IPv6 of its own, no ARP, no multicast."""
+    from pyroute2 import NetlinkError
+
+    refused = []
+    ends = [(link.index, link.name)]
+    if link.kind == "veth":
+        # The copies come out at the other end and must stop there: without ARP and IPv6, and with source
+        # addresses that are not routed that way, the kernel takes none of them for its own.
+        ends.append((link.lower, peer_name(link.name)))
+        _sysctl("ipv4", peer_name(link.name), "rp_filter", "1")
+    for index, name in ends:
+        _sysctl("ipv6", name, "disable_ipv6", "1")
+        wish = {"flags": IFF_UP | IFF_NOARP, "change": IFF_UP | IFF_NOARP | IFF_MULTICAST, "ifalias": plan.ALIAS}
+        try:
+            ip.link("set", index=index, **wish)
+        except NetlinkError as error:
+            refused.append(f"switching {name} on: {os.strerror(error.code)}")
+    return refused
+
+
+def _sysctl(family: str, interface: str, name: str, value: str) -> None:
+    file = Path("/proc/sys/net") / family / "conf" / interface / name
+    try:
+        file.write_text(value)
+    except FileNotFoundError:  # a kernel without IPv6, or the interface has just gone
+        return
+
+
+def delete_capture(ip: Any, link: Link) -> list[str]:
+    """Deletes a capture interface if it is one of ours; an owner's own of that name stays."""
+    from pyroute2 import NetlinkError
+
+    if not plan.is_ours(link):
+        return []
+    try:
+        ip.link("del", index=link.index)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            return [f"deleting {link.name}: {os.strerror(error.code)}"]
+    return []
+
+
+def apply(ip: Any, steps: Iterable[plan.Step]) -> list[str]:
+    """Sends all steps of one interface in one message: the kernel does them all or none, whatever becomes of us.
+
+    A filter is asked for as matchall and, at the same priority, as u32: where matchall exists, the second is
+    refused because the kinds differ; where it does not, the first is. Refusals that matter show when looked at again.
+    """
+    messages = [message for step in steps for message in _messages(step)]
+    if not messages:
+        return []
+    answers = ip.nlm_request_batch(messages, noraise=True)
+    codes = [int(answer.get("error") or 0) for answer in answers or () if isinstance(answer.get("error"), int)]
+    return [os.strerror(-code) for code in codes if code < 0]
+
+
+def _messages(step: plan.Step) -> list[Any]:
+    match step:
+        case plan.AddHook(index, kind):
+            return [_message(tc.RTM_NEWQDISC, _CREATE_EXCL, index, tc.HOOK_PARENT, tc.HOOK_HANDLE, 0, kind)]
+        case plan.DeleteHook(index, kind):
+            return [_message(tc.RTM_DELQDISC, _REQUEST_ACK, index, tc.HOOK_PARENT, tc.HOOK_HANDLE, 0, kind)]
+        case plan.DeleteFilter(index, parent, priority, protocol, handle, kind):
+            info = tc.filter_info(priority, protocol)
+            return [_message(tc.RTM_DELTFILTER, _REQUEST_ACK, index, parent, handle, info, kind)]
+        case plan.AddFilter(index, parent, priority, target, cookie):
+            info = tc.filter_info(priority)
+            return [
+                _message(
+                    tc.RTM_NEWTFILTER,
+                    _CREATE_EXCL,
+                    index,
+                    parent,
+                    0,
+                    info,
+                    kind,
+                    tc.mirror_options(kind, target, cookie),
+                )
+                for kind in ("matchall", "u32")
+            ]
+
+
+def _message(
+    kind: int, flags: int, index: int, parent: int, handle: int, info: int, name: str, options: bytes | None = None
+) -> Any:
+    """One traffic-control request. The options are ours: pyroute2's know no cookie and always `pipe`."""
+    from pyroute2.netlink.rtnl.tcmsg import tcmsg
+
+    class Request(tcmsg):  # type: ignore[misc]
+        nla_map = (("TCA_UNSPEC", "none"), ("TCA_KIND", "asciiz"), ("TCA_OPTIONS", "cdata"))
+
+    message = Request()
+    message["header"]["type"] = kind
+    message["header"]["flags"] = flags
+    for field, value in (("index", index), ("parent", parent), ("handle", handle), ("info", info)):
+        message[field] = value
+    message["attrs"] = [["TCA_KIND", name]]
+    if options is not None:
+        message["attrs"].append(["TCA_OPTIONS", options])
+    return message
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One change of the mirror at a time on this machine; the lock is gone with its holder."""
+    Path(paths.RUN_DIR).mkdir(mode=0o750, parents=True, exist_ok=True)
+    with (Path(paths.RUN_DIR) / "mirror.lock").open("w") as file:
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise MirrorError("mirror_busy", "another change of the mirror does not come to its end") from None
+                time.sleep(0.02)
+        yield
+
+
+# --- the command
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise MirrorError("bad_arguments", message)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command: prints one JSON object; 0, or 1 with `error` in it."""
+    parser = _Arguments(prog="dpi_dual.capture.mirror", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("--interface", required=True)
+    parser.add_argument("--source", action="append", default=[])
+    parser.add_argument("--mode", choices=MODES, default="software")
+    try:
+        given = parser.parse_args(argv)
+        answer = perform(given.action, given.interface, given.source, given.mode)
+    except MirrorError as error:
+        answer = {"error": str(error), "code": error.code}
+    print(json.dumps(answer))
+    return 1 if "error" in answer else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
