@@ -68,7 +68,7 @@ class TooLongError(Exception):
 def ubus_handler(bus: Bus, prefix: str = "/ubus") -> Handler:
     """What is served under `/ubus`: JSON-RPC by POST, the older REST paths, `list` by GET."""
 
-    async def handle(request: Request) -> Response:  # noqa: PLR0911 - one a path
+    async def handle(request: Request) -> Response:
         path = request.path[len(prefix) :]
         if request.method == "POST" and path in ("", "/"):
             return Response(body=jsonrpc.respond(bus, request.body))

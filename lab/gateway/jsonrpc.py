@@ -95,7 +95,7 @@ async def _answer(bus: Bus, request: Any, timeout_s: float) -> bytes:
     return _reply(request, {"result": [int(status), data] if data else [int(status)]})
 
 
-async def _call(  # noqa: PLR0917 - in the order in which a request has them
+async def _call(
     bus: Bus, sid: str, name: str, method: str, arguments: dict[str, Any], timeout_s: float
 ) -> tuple[Status, dict[str, Any]]:
     target = bus.find(name)

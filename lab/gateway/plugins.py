@@ -109,7 +109,7 @@ def type_name(example: Any) -> str:
     return "Table" if isinstance(example, dict) else "(unknown)"
 
 
-async def call(  # noqa: PLR0911 - one line an outcome
+async def call(
     plugin: Plugin, method: str, arguments: dict[str, Any], timeout_s: float = CALL_TIMEOUT_S
 ) -> tuple[Status, dict[str, Any] | None]:
     """Runs one call to its end; raises `PluginFaultError` for an answer that a router's rpcd would not survive."""

@@ -137,7 +137,7 @@ class Sessions:
         session = self.find(sid)
         return session is not None and session.allows("ubus", target, function)
 
-    def call(self, method: str, arguments: dict[str, Any]) -> Answer | list[Answer]:  # noqa: PLR0911
+    def call(self, method: str, arguments: dict[str, Any]) -> Answer | list[Answer]:
         """One method of the `session` object; `list` without an id gives several answers, as rpcd does."""
         parameters = METHODS.get(method)
         if parameters is None:

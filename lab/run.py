@@ -1,0 +1,421 @@
+"""Builds the whole lab step by step, keeps it going, reports on it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import record, report, servers, traffic
+from lab.gateway.client import CallError, Client
+from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
+from lab.record import ROOT
+from lab.supervisor import ControlSocket, Process, Supervisor
+
+sys.path.insert(0, str(ROOT / "lib"))
+
+from dpi_dual import uci
+
+#: Seconds between two lines of figures, and between two full looks at every flow.
+GLANCE_S = 5.0
+LOOK_S = 60.0
+
+#: How long a part may take to come up.
+PATIENCE_S = 20.0
+
+#: The real agent's updates come every 15 s; somebody who watches, or waits for a report, need not wait as long.
+TICK_S = 5
+
+#: How long the product may take to account for the last packets: one tick of the DPI agent and one aggregate.
+SETTLE_S = 25.0
+
+#: How long ended processes may take to be gone.
+GRACE_S = 3.0
+
+TAP_INTERFACE = "tap0"
+USER = "root"
+ACL = ROOT / "luci-app-dpi-dual" / "root" / "usr" / "share" / "rpcd" / "acl.d"
+
+
+class LabError(RuntimeError):
+    """The lab cannot go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for; `listener` is bound in the caller's own network."""
+
+    listener: socket.socket
+    duration_s: float | None = None
+    report: Path | None = None
+    rate: float = 3.0
+    rootless: bool = False
+
+
+class Ubus:
+    """The gateway's unix socket, one connection a call: the gateway may be started anew at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+
+    def call(self, name: str, method: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            with Client(self._path) as client:
+                return client.call(name, method, arguments)
+        except (OSError, CallError) as error:
+            raise report.ProductError(f"{name} {method}: {error}") from error
+
+    def statistics(self) -> dict[str, Any]:
+        try:
+            with Client(self._path) as client:
+                return client.statistics()
+        except OSError as error:
+            raise report.ProductError(f"the gateway's statistics: {error}") from error
+
+
+class Lab:
+    """One lab: `start()` builds it, `serve()` lets it run, `finish()` writes the report, `close()` removes it all."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._started_at = time.monotonic()
+        self.directory = Path(tempfile.mkdtemp(prefix=record.PREFIX))
+        self.run_number = secrets.token_hex(16)
+        self.url = f"http://127.0.0.1:{options.listener.getsockname()[1]}"
+        self.ubus = Ubus(self.directory / "ubus.sock")
+        self.network = LabNetwork(self.directory)
+        self.supervisor = Supervisor(self.say)
+        self.control = ControlSocket(self.supervisor)
+        self.figures = report.Figures(self.ubus)
+        self.errors: list[str] = []
+        self._namespaces: list[int] = []
+        self._interface_bytes_before = 0
+        self.environment = {
+            record.RUN_VARIABLE: self.run_number,
+            "DPI_DUAL_CONFIG_DIR": str(self.directory / "config"),
+            "DPI_DUAL_RUN_DIR": str(self.directory / "run"),
+            "DPI_DUAL_NETIFYD_SOCKET": str(self.directory / "netifyd.sock"),
+            "DPI_DUAL_INIT": str(ROOT / "lab" / "bin" / "dpi-dual-init"),
+            "DPI_LAB_SUPERVISOR": str(self.directory / "supervisor.sock"),
+            "DPI_LAB_UBUS_SOCKET": str(self.directory / "ubus.sock"),
+            # events go out through `ubus send`, as on a router
+            "PATH": f"{ROOT / 'lab' / 'bin'}:{os.environ['PATH']}",
+        }
+        os.environ.update(self.environment)
+        self._write_record()
+
+    def say(self, message: str) -> None:
+        """One line, with the time since the start."""
+        print(f"{time.monotonic() - self._started_at:6.0f} s   {message}", flush=True)
+
+    # --- starting
+
+    def start(self) -> None:
+        """Everything, with a line for each step; raises `LabError` or `OSError` with the reason if one fails."""
+        self._build_network()
+        with _step("servers: web, TLS, DNS, SSH, telnet, mail, files, time"):
+            self._supervise("servers", lambda: servers.start(self.network))
+        with _step("configuration"):
+            self._configure()
+        with _step(f"DPI agent (nDPI) on {LAN_INTERFACE} and {TAP_INTERFACE}"):
+            self._supervise("netifyd", self._start_netifyd)
+            self._wait_for("netifyd", Path(self.environment["DPI_DUAL_NETIFYD_SOCKET"]).exists)
+        with _step("gateway: ubus over HTTP and for lab/bin/ubus"):
+            self._supervise("gateway", self._start_gateway)
+            self._wait_for("gateway", lambda: _answers(self.ubus.statistics))
+        with _step("engine: dpi-duald"):
+            self._supervise("engine", self._start_engine)
+            self._wait_for("engine", self._engine_runs)
+        with _step(f"traffic of {', '.join(self.network.clients)}"):
+            self._interface_bytes_before = self._interface_bytes()
+            self.figures = report.Figures(self.ubus)
+            for name in self.network.clients:
+                self._supervise(f"traffic-{name}", self._traffic_of(name))
+        self._write_record(ready=True)
+        self._invite()
+
+    def _build_network(self) -> None:
+        begin = None
+        for name in self.network.start_up():
+            _print_time(begin)
+            print(f"  network: {name} …", end="", flush=True)
+            begin = time.monotonic()
+        _print_time(begin)
+        hosts = [self.network.router, self.network.internet, *(c.host for c in self.network.clients.values())]
+        # Held open, a namespace keeps its number: what still runs in it at the end can be told for certain.
+        self._namespaces = [os.open(f"/proc/{host.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC) for host in hosts]
+
+    def _configure(self) -> None:
+        """A copy of the default UCI files that names the lab's own interfaces and directories, and where leases are."""
+        directory = self.directory / "config"
+        directory.mkdir(mode=0o700)
+        for file in (ROOT / "config").iterdir():
+            shutil.copy(file, directory)
+        where = str(directory)
+        own = {name: str(self.directory / name) for name in ("stats_dir", "flow_dir", "state_dir")}
+        uci.set_options("dpi-dual", "settings", own, where)
+        uci.set_options("dpi-dual", "tap", {"mirror_source": [WAN_INTERFACE], "interface": TAP_INTERFACE}, where)
+        uci.set_options("dpi-dual", "lan", {"interface": [LAN_INTERFACE]}, where)
+        uci.set_options("dpi-dual", "mitm", {"buffer_dir": str(self.directory / "buffer")}, where)
+        uci.set_options("dpi-dual", "correlation", {"output": f"{own['stats_dir']}/correlated-threats.json"}, where)
+        (directory / "dhcp").write_text(f"config dnsmasq\n\toption leasefile '{self.network.lease_file}'\n")
+
+    def _supervise(self, name: str, start: Callable[[], Process]) -> None:
+        service = self.supervisor.add(name, start)
+        if not service.running:
+            raise LabError(f"{name} did not start: {self._why(name)}")
+
+    def _wait_for(self, name: str, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not ready():
+            if not self.supervisor.services[name].running:
+                raise LabError(f"{name} ended at once: {self._why(name)}")
+            if time.monotonic() > deadline:
+                raise LabError(f"{name} was not ready within {PATIENCE_S:.0f} s: {self._why(name)}")
+            time.sleep(0.02)
+
+    def _why(self, name: str) -> str:
+        """The last that a service said."""
+        try:
+            said = (self.directory / f"{name}.log").read_text(errors="replace").strip()
+        except OSError:
+            said = ""
+        return said[-1500:] or "; ".join(list(self.supervisor.unexpected)[-2:]) or "it said nothing"
+
+    def _in_router(self, name: str, *argv: str, **options: Any) -> Process:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            # A session of its own: Ctrl-C at the terminal is for us alone, the services end in their order.
+            return self.network.router.popen(
+                *argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options
+            )
+
+    def _start_netifyd(self) -> Process:
+        socket_path = self.environment["DPI_DUAL_NETIFYD_SOCKET"]
+        arguments = ["--socket", socket_path, "--internal", LAN_INTERFACE, "--external", TAP_INTERFACE]
+        arguments += ["--tick", str(TICK_S)]
+        return self._in_router("netifyd", sys.executable, "-m", "lab.netifyd", *arguments)
+
+    def _start_gateway(self) -> Process:
+        (self.directory / "ubus.sock").unlink(missing_ok=True)
+        descriptor = self._options.listener.fileno()
+        arguments = ["--socket", str(self.directory / "ubus.sock"), "--listen-fd", str(descriptor), "--user", USER]
+        arguments += ["--acl", str(ACL), "--password-file", str(record.PASSWORD)]
+        return self._in_router("gateway", sys.executable, "-m", "lab.gateway", *arguments, pass_fds=(descriptor,))
+
+    def _start_engine(self) -> Process:
+        return self._in_router("engine", sys.executable, str(ROOT / "sbin" / "dpi-duald"))
+
+    def _traffic_of(self, name: str) -> Callable[[], Process]:
+        return lambda: traffic.start(self.network, name, rate=self._options.rate)
+
+    def _engine_runs(self) -> bool:
+        return _answers(lambda: self.ubus.call("dpi.status", "status")["engine"] == "running")
+
+    def _interface_bytes(self) -> int:
+        return sum(counted.total_bytes for counted in self.network.client_bytes().values())
+
+    def _write_record(self, ready: bool = False) -> None:
+        if not record.PASSWORD.exists():
+            descriptor = os.open(record.PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_hex(4) + "\n")
+        enter = ["nsenter", *(["--user", "--preserve-credentials"] if self._options.rootless else [])]
+        record.write(
+            {
+                "pid": os.getpid(),
+                "run": self.run_number,
+                "ready": ready,
+                "directory": str(self.directory),
+                "url": self.url,
+                "user": USER,
+                "password": record.PASSWORD.read_text(encoding="ascii").strip(),
+                "ubus_socket": self.environment["DPI_LAB_UBUS_SOCKET"],
+                "supervisor_socket": self.environment["DPI_LAB_SUPERVISOR"],
+                "environment": {name: value for name, value in self.environment.items() if name != "PATH"},
+                "enter_router": [*enter, f"--target={self.network.router.pid}", "--net", "--mount"] if ready else [],
+            }
+        )
+
+    def _invite(self) -> None:
+        password = record.PASSWORD.read_text(encoding="ascii").strip()
+        ends = f"ends by itself after {self._options.duration_s:g} s" if self._options.duration_s else "Ctrl-C ends it"
+        print(
+            f"\nThe lab runs: {len(self.network.clients)} clients behind a router ({LAN_INTERFACE}, {WAN_INTERFACE}), "
+            f"and an internet; {ends}.\n\n"
+            f"  ubus over HTTP  {self.url}/ubus   login {USER}, password {password}\n"
+            "  in another terminal, in this directory:\n"
+            "      lab/bin/ubus -v list 'dpi*'\n"
+            "      lab/bin/ubus call dpi.status status\n"
+            "      lab/bin/ubus call dpi.lan clients '{\"limit\": 2}'\n"
+            "      lab/bin/dpi-dualctl status\n"
+            f"  logs and files  {self.directory}\n",
+            flush=True,
+        )
+
+    # --- running
+
+    async def serve(self) -> None:
+        """Runs until SIGINT, SIGTERM, SIGHUP or the end of the duration."""
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await self.control.start(Path(self.environment["DPI_LAB_SUPERVISOR"]))
+        tick = asyncio.ensure_future(self.supervisor.run())
+        show = asyncio.ensure_future(self._show())
+        end = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait((tick, show, end), timeout=self._options.duration_s, return_when=asyncio.FIRST_COMPLETED)
+            for task in (tick, show):
+                if task.done():
+                    task.result()  # raises what ended it
+        finally:
+            for pending in (tick, show, end):
+                pending.cancel()
+            await asyncio.gather(tick, show, end, return_exceptions=True)
+            self.control.close()
+
+    async def _show(self) -> None:
+        """A line of figures every few seconds."""
+        looked_at = time.monotonic()
+        while True:
+            await asyncio.sleep(GLANCE_S)
+            full = time.monotonic() - looked_at >= LOOK_S
+            looked_at = time.monotonic() if full else looked_at
+            try:
+                await asyncio.to_thread(self.figures.look if full else self.figures.glance)
+                print(self.figures.line(), flush=True)
+            except report.ProductError as error:
+                self.say(f"no figures: {error}")
+
+    # --- ending
+
+    def finish(self) -> None:
+        """Stops the traffic and writes the report, once the product has accounted for the last packets."""
+        if self._options.report is None:
+            return
+        for name in self.network.clients:
+            self.supervisor.stop(f"traffic-{name}")
+        self._wait_and_tick(lambda: not any(self._traffic_runs(name) for name in self.network.clients))
+        client_bytes = self._interface_bytes() - self._interface_bytes_before
+        self.say("traffic stopped; waiting until the last packets are accounted for (Ctrl-C: not)")
+        try:
+            if not self.figures.settle(client_bytes, SETTLE_S, sleep=self._sleep_and_tick):
+                self.say(f"{self.figures.lan_bytes} of {client_bytes} bytes accounted for; going on")
+        except (KeyboardInterrupt, report.ProductError) as error:
+            self.errors.append(f"the last packets may be missing: {error or 'interrupted'}")
+        try:
+            self.figures.look()
+            statistics = self.ubus.statistics()
+        except report.ProductError as error:
+            raise LabError(f"no report: {error}") from error
+        services = self.supervisor.services
+        self.errors += [f"traffic of {name}: {count} failed" for name, count in self._traffic_errors().items() if count]
+        document = self.figures.report(
+            statistics, services["engine"].restarts, client_bytes, [*self.supervisor.unexpected, *self.errors]
+        )
+        temporary = self._options.report.with_name(self._options.report.name + ".new")
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self._options.report)
+        self.say(f"report written to {self._options.report}")
+
+    def _traffic_runs(self, name: str) -> bool:
+        return self.supervisor.services[f"traffic-{name}"].running
+
+    def _traffic_errors(self) -> dict[str, int]:
+        return {
+            name: sum(1 for line in traffic.read_lines(self.directory, name) if line.get("ok") is False)
+            for name in self.network.clients
+        }
+
+    def _sleep_and_tick(self, seconds: float) -> None:
+        self._wait_and_tick(lambda: False, seconds)
+
+    def _wait_and_tick(self, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + patience_s
+        while not condition() and time.monotonic() < deadline:
+            self.supervisor.tick()
+            time.sleep(0.02)
+
+    def close(self) -> list[str]:
+        """Ends everything and looks whether anything is left; returns what had to be forced, in words."""
+        forced = [f"{name} had to be killed" for name in self.supervisor.stop_all()]
+        self.network.close()
+        deadline = time.monotonic() + GRACE_S
+        while (left := self._left_over()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        forced += [f"process {pid} was left over: {record.command_of(pid)}" for pid in left]
+        record.end(left)
+        for descriptor in self._namespaces:
+            os.close(descriptor)
+        self._namespaces.clear()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        record.remove()
+        return forced
+
+    def _left_over(self) -> list[int]:
+        return sorted({*record.processes_of(self.run_number), *record.processes_in(self._namespaces)})
+
+
+def run(options: Options) -> int:
+    """A whole run, from the first namespace to the last; the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    code = 0
+    lab = Lab(options)
+    try:
+        lab.start()
+        asyncio.run(lab.serve())
+        lab.finish()
+    except KeyboardInterrupt:
+        print("\ninterrupted", flush=True)
+        code = 130
+    except (LabError, OSError, subprocess.SubprocessError, report.ProductError) as error:
+        notes = "; ".join(getattr(error, "__notes__", ()))
+        print(f"\nlab: {error}{f' ({notes})' if notes else ''}", file=sys.stderr, flush=True)
+        code = 1
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        forced = lab.close()
+    for line in forced:
+        print(f"lab: {line}", file=sys.stderr, flush=True)
+    print("everything removed" if not forced else "everything removed, by force", flush=True)
+    return code or (1 if forced else 0)
+
+
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    """Shows a step of the start and how long it took."""
+    print(f"  {name} …", end="", flush=True)
+    begin = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print(flush=True)
+        raise
+    _print_time(begin)
+
+
+def _print_time(begin: float | None) -> None:
+    if begin is not None:
+        print(f" {1000 * (time.monotonic() - begin):.0f} ms", flush=True)
+
+
+def _answers(call: Callable[[], Any]) -> bool:
+    try:
+        return bool(call())
+    except report.ProductError:
+        return False
