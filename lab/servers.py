@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -190,7 +191,7 @@ async def serve_ssh(address: str, host_key: Path) -> None:
             command = ["setpriv", "--pdeathsig", "KILL", "dropbear", "-i", "-s", "-r", str(host_key)]
             with connection:
                 process = await asyncio.create_subprocess_exec(
-                    *command, stdin=connection, stdout=connection, stderr=subprocess.DEVNULL
+                    *command, stdin=connection.fileno(), stdout=connection.fileno(), stderr=subprocess.DEVNULL
                 )
             try:
                 await asyncio.wait_for(process.wait(), _SSH_SESSION_SECONDS)
@@ -219,7 +220,7 @@ def tls_context(directory: Path) -> ssl.SSLContext:
             connection.context = contexts[name]
 
     default = contexts["www.example.com"]
-    default.sni_callback = choose  # type: ignore[assignment]
+    default.sni_callback = choose
     return default
 
 
@@ -239,7 +240,7 @@ async def serve(directory: Path) -> None:
     transports = []
     for (role, port), answer in UDP_SERVICES.items():
         for address in SERVER_ADDRESSES[role]:
-            made = loop.create_datagram_endpoint(lambda answer=answer: Responder(answer), local_addr=(address, port))  # type: ignore[misc]
+            made = loop.create_datagram_endpoint(partial(Responder, answer), local_addr=(address, port))
             transports.append((await made)[0])
     ssh = [
         asyncio.ensure_future(serve_ssh(address, directory / "ssh_host_key")) for address in SERVER_ADDRESSES["shell"]
@@ -251,8 +252,10 @@ async def serve(directory: Path) -> None:
         if task.done():
             task.result()
         task.cancel()
-    for closing in (*servers, *transports):
-        closing.close()
+    for server in servers:
+        server.close()
+    for transport in transports:
+        transport.close()
 
 
 def prepare(directory: Path) -> None:
@@ -279,7 +282,7 @@ def start(network: LabNetwork) -> subprocess.Popen[str]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--directory", type=Path, required=True, help="where the certificates and keys are")
     asyncio.run(serve(parser.parse_args().directory))
 

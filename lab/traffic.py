@@ -3,7 +3,8 @@
     python -m lab.traffic --client laptop --seed 1 --rate 4 --ca DIR/ca.crt     inside that client's host
 
 Prints one JSON line for each thing done (`kind version name bytes seconds ok`, `error` when it failed) and a last
-one with the sums. The mix is dealt like cards: each kind comes once in each IP version before any comes again.
+one with the sums; with `--report FILE` it keeps the sums and the latest errors in that file instead. The mix is dealt
+like cards: each kind comes in each IP version before any comes again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import signal
 import socket
@@ -20,7 +22,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,7 @@ from lab.servers import WEB_NAMES
 #: Things under way at once; when that many are, the next one is skipped and counted.
 CONCURRENCY = 8
 _ACTION_SECONDS = 10
+_KEPT_ERRORS = 20
 _PAGE_BYTES = (2_000, 30_000)
 _BULK_BYTES = (150_000, 400_000)
 _USER_AGENTS = {
@@ -54,6 +57,7 @@ class Session:
     tls: ssl.SSLContext
     name_server: str = ROUTER_LAN
     running: set[asyncio.Task[None]] = field(default_factory=set)
+    skipped: int = 0
 
     async def resolve(self, name: str, version: int) -> str:
         """The address of `name`, asked from the router's DNS; empty if it has none."""
@@ -264,9 +268,8 @@ async def generate(
     count: int | None,
     duration: float | None,
     report: Callable[[dict[str, Any]], None],
-) -> Counter[str]:
-    """Starts `rate` things a second until `count`, `duration` or cancellation; the sums of what came of them."""
-    sums: Counter[str] = Counter()
+) -> None:
+    """Starts `rate` things a second until `count`, `duration` or cancellation; `report` hears of each."""
     loop = asyncio.get_running_loop()
     begin = loop.time()
 
@@ -277,11 +280,8 @@ async def generate(
             async with asyncio.timeout(_ACTION_SECONDS):
                 line["bytes"] = await KINDS[kind][0](session, version, name)
             line["ok"] = True
-            sums[f"{kind}{version}"] += 1
-            sums["bytes"] += line["bytes"]
         except (OSError, EOFError, TrafficError, struct.error, IndexError, ValueError) as error:
             line |= {"ok": False, "error": f"{type(error).__name__}: {error}"}
-            sums["errors"] += 1
         line |= {"at": round(time.time(), 3), "seconds": round(loop.time() - started, 4)}
         report(line)
 
@@ -292,29 +292,58 @@ async def generate(
                 break
             await asyncio.sleep(max(0.0, due - loop.time()))
             if len(session.running) >= CONCURRENCY:
-                sums["skipped"] += 1
+                session.skipped += 1
                 continue
             task = group.create_task(act(*choice))
             session.running.add(task)
             task.add_done_callback(session.running.discard)
-    return sums
+
+
+class Report:
+    """What has come of it all: lines on standard output, or one small file that is replaced as it goes."""
+
+    def __init__(self, client: str, path: Path | None) -> None:
+        self._client, self._path = client, path
+        self._sums: Counter[str] = Counter(done=0, errors=0, bytes=0)
+        self._errors: deque[dict[str, Any]] = deque(maxlen=_KEPT_ERRORS)
+        self._written = 0.0
+
+    def add(self, line: dict[str, Any]) -> None:
+        """One thing done, or tried."""
+        if line["ok"]:
+            self._sums["done"] += 1
+            self._sums[f"{line['kind']}{line['version']}"] += 1
+            self._sums["bytes"] += line["bytes"]
+        else:
+            self._sums["errors"] += 1
+            self._errors.append(line)
+        if self._path is None:
+            print(json.dumps(line), flush=True)
+        elif time.monotonic() - self._written > 1:
+            self.write()
+
+    def write(self, skipped: int = 0) -> None:
+        """Says the sums."""
+        self._sums["skipped"] = skipped
+        text = json.dumps({"client": self._client, "sums": dict(self._sums), "errors": list(self._errors)})
+        if self._path is None:
+            print(text, flush=True)
+            return
+        self._written = time.monotonic()
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(text)
+        os.replace(fresh, self._path)
 
 
 async def _until_told(session: Session, options: argparse.Namespace, kinds: Sequence[str]) -> None:
-    """`generate` with lines on standard output; SIGTERM and SIGINT end it with its sums said."""
-    done: Counter[str] = Counter()
-
-    def report(line: dict[str, Any]) -> None:
-        done["errors" if not line["ok"] else f"{line['kind']}{line['version']}"] += 1
-        done["bytes"] += line.get("bytes", 0)
-        print(json.dumps(line), flush=True)
-
-    work = asyncio.ensure_future(generate(session, kinds, options.rate, options.count, options.duration, report))
+    """`generate` with its report; SIGTERM and SIGINT end it with its sums said."""
+    report = Report(session.client, options.report)
+    work = asyncio.ensure_future(generate(session, kinds, options.rate, options.count, options.duration, report.add))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     with contextlib.suppress(asyncio.CancelledError):
-        done["skipped"] += (await work)["skipped"]
-    print(json.dumps({"client": session.client, "sums": dict(done)}), flush=True)
+        await work
+    report.write(session.skipped)
 
 
 def start(
@@ -327,26 +356,38 @@ def start(
     count: int | None = None,
     duration: float | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts the generator in `client`'s host; it writes its lines to `DIRECTORY/traffic.CLIENT.jsonl`."""
+    """Starts the generator in `client`'s host; `read_report` tells what it has done."""
     command = [sys.executable, "-m", "lab.traffic", "--client", client, "--seed", str(seed), "--rate", str(rate)]
-    command += ["--ca", str(network.directory / "ca.crt")]
+    command += ["--ca", str(network.directory / "ca.crt"), "--report", str(_report_path(network.directory, client))]
     for option, value in (("--count", count), ("--duration", duration), ("--kinds", ",".join(kinds) or None)):
         if value is not None:
             command += [option, str(value)]
-    with (network.directory / f"traffic.{client}.jsonl").open("ab") as lines:
-        return network.clients[client].host.popen(*command, stdout=lines, stdin=subprocess.DEVNULL)
+    with (network.directory / f"traffic.{client}.log").open("ab") as log:
+        return network.clients[client].host.popen(*command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def read_report(directory: Path, client: str) -> dict[str, Any]:
+    """What `client`'s generator has done so far: `client`, `sums` (by kind and IP version), the latest `errors`."""
+    path = _report_path(directory, client)
+    if not path.exists():
+        return {"client": client, "sums": {}, "errors": []}
+    report: dict[str, Any] = json.loads(path.read_text())
+    return report
 
 
 def read_lines(directory: Path, client: str) -> list[dict[str, Any]]:
-    """What `client`'s generator has said so far; a half-written last line is left out."""
-    path = directory / f"traffic.{client}.jsonl"
-    text = path.read_text() if path.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    """The latest things that failed, each as the line that would have been printed."""
+    lines: list[dict[str, Any]] = read_report(directory, client)["errors"]
+    return lines
+
+
+def _report_path(directory: Path, client: str) -> Path:
+    return directory / f"traffic.{client}.json"
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--client", required=True, help="name of this client, said in each line")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=3, help="things started a second")
@@ -354,6 +395,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="stop after that many things")
     parser.add_argument("--duration", type=float, help="stop after that many seconds")
     parser.add_argument("--ca", type=Path, help="authority that the TLS servers' certificates are checked against")
+    parser.add_argument("--report", type=Path, help="keep sums and errors in this file instead of printing lines")
     parser.add_argument("--dns", default=ROUTER_LAN, help="name server (default: %(default)s)")
     options = parser.parse_args()
     kinds = options.kinds.split(",")

@@ -276,7 +276,7 @@ class Agent:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="lab.netifyd", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(prog="lab.netifyd", description=__doc__.splitlines()[0])
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to serve")
     parser.add_argument("--internal", action="append", default=[], metavar="IF", help="LAN interface, as netifyd's -I")
     parser.add_argument("--external", action="append", default=[], metavar="IF", help="WAN interface, as netifyd's -E")

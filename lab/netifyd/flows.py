@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha1
+from heapq import nsmallest
 from ipaddress import ip_address
 
 from lab.netifyd.addresses import Inside
@@ -23,7 +24,7 @@ _ETHERNET = 14
 #: IPv6 headers between the fixed one and the transport's: hop-by-hop, routing, fragment, destination (RFC 8200).
 _EXTENSIONS = (0, 43, 44, 60)
 
-#: Live flows of one interface; beyond that the one idle longest is ended.
+#: Live flows of one interface; beyond that those idle longest are ended, a sixteenth at a time.
 MAX_FLOWS = 16_384
 
 _NOTHING_FOUND = Finding(guessed=True)
@@ -300,9 +301,9 @@ class FlowTable:
         now_ms: int,
     ) -> Flow:
         if len(self._live) >= MAX_FLOWS:
-            oldest = min(self._live, key=lambda flow: flow.last_seen_ms)
-            self._remove(oldest)
-            self.evicted.append(oldest)
+            for oldest in nsmallest(MAX_FLOWS // 16, self._live, key=lambda flow: flow.last_seen_ms):
+                self._remove(oldest)
+                self.evicted.append(oldest)
         size = 4 if version == 4 else 16
         source, destination = key[:size], key[size : 2 * size]
         tail = key[2 * size :]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # The engine module alone: the nfstream package would bring pandas and 60 MB with it.
-from _lib_engine import ffi, lib
+from _lib_engine import ffi, lib  # type: ignore[import-not-found]
 
 #: Packets after which nDPI has to say what it believes.
 MAX_PACKETS = 32
