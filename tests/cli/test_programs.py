@@ -84,8 +84,9 @@ def test_wrong_usage(run: Run, argv: list[str], complaint: str) -> None:
 
 def test_status_without_an_engine_says_what_is_known(run: Run) -> None:
     done = run("dpi-dualctl", "status")
-    assert (done.returncode, done.stderr) == (3, "")
-    assert "The engine does not run" in done.stdout
+    assert done.returncode == 3
+    assert done.stderr.startswith("dpi-dualctl status: the engine does not run")
+    assert "dpi-dualctl start" in done.stderr
     assert "mode tap-only" in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -152,7 +153,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(env: dict[str, str]) -> None:
     os.close(reader)
     process = _start(env, "status", out=writer)
     os.close(writer)
-    assert process.communicate(timeout=30)[1] == b""
+    assert b"Traceback" not in process.communicate(timeout=30)[1]
     assert process.returncode == 141
 
 

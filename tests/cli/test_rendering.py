@@ -9,9 +9,10 @@ import pytest
 from dpi_dual.cli import collectors, dualctl
 from dpi_dual.cli.command import DOWN, OK, PROBLEM, REFUSED, Command, View, judge
 from dpi_dual.cli.flows import endpoint, kind, show_flows
+from dpi_dual.cli.health import judge_health, show_health
 from dpi_dual.cli.lan import show_client
 from dpi_dual.cli.mirror import judge_complete
-from dpi_dual.cli.overview import bars, judge_health, show_health, show_status
+from dpi_dual.cli.overview import bars, show_status
 from dpi_dual.cli.terminal import Style, columns
 from tests.cli import answers
 
@@ -110,7 +111,7 @@ def test_flows() -> None:
 
 def test_no_flows_says_what_to_look_at() -> None:
     assert "dpi-dualctl mirror" in list(show_flows({"flows": []}, view()))[-1]
-    assert list(show_flows({"flows": []}, view(protocol="SSH")))[-1] == "No flow fits."
+    assert list(show_flows({"flows": []}, view(protocol="SSH")))[-1] == "Nothing fits."
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,16 @@ def test_health_says_what_to_do() -> None:
             }
         ],
         "parts": {"tap": {"state": "waiting", "restarts": 3, "since_at": answers.NOW - 5, "error": "OSError: gone"}},
+        "agents": [
+            {
+                "name": "lan",
+                "connected": True,
+                "kind": "netifyd",
+                "agent_version": "4.4.7",
+                "address": "/run/n.sock",
+                "last_message_at": answers.NOW - 3,
+            }
+        ],
         "counters": {"frames_dropped": 12, "resyncs": 0},
         "engine": "running",
     }
@@ -177,7 +188,11 @@ def test_health_says_what_to_do() -> None:
         "         → Install netifyd.",
         "",
         "Parts",
-        "  tap       waiting   restarts 3, since_at 5 s ago, error OSError: gone",
+        "  tap          waiting    since 5 s ago, started again 3 times, last error:",
+        "                          OSError: gone",
+        "",
+        "DPI agents",
+        "  lan          connected  netifyd 4.4.7, /run/n.sock, last heard 3 s ago",
         "",
         "Counted since the start (drops and oddities)",
         "12  frames dropped",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from dpi_dual.cli import flows, lan, mirror, overview, run
+from dpi_dual.cli import flows, health, lan, mirror, overview, run
 from dpi_dual.cli.command import Answer, Command, View
 
 
@@ -50,6 +50,7 @@ FLOW = run.Program(
                 _once("dpi.status", "flows", "print one aggregate, the content of dpi-flows.json", _tap_aggregate),
                 *flows.COMMANDS,
                 *(command for command in mirror.COMMANDS if command.words != ("mirror",)),
+                *health.COMMANDS,
                 *(command for command in overview.COMMANDS if command.words != ("version",)),
             ),
         ),

@@ -39,6 +39,16 @@ class View:
         return clip(text, self.room) if self.room else text
 
 
+def mapping(value: object) -> dict[str, Any]:
+    """`value` if it is an object, else an empty one: an older engine may not have the key."""
+    return value if isinstance(value, dict) else {}
+
+
+def listed(value: object) -> list[dict[str, Any]]:
+    """The objects of a list."""
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
 Renderer = Callable[[Answer, View], Iterable[str]]
 
 

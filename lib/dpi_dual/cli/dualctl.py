@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dpi_dual.cli import flows, lan, mirror, mitm, overview, run, service
+from dpi_dual.cli import flows, health, lan, mirror, mitm, overview, run, service
 
 PROGRAM = run.Program(
     name="dpi-dualctl",
     about="Deep packet inspection of both streams: what runs, what it sees, what is wrong.",
     groups=(
         ("Service", service.COMMANDS),
-        ("At a glance", overview.COMMANDS),
+        ("At a glance", (*health.COMMANDS, *overview.COMMANDS)),
         ("WAN (TAP stream)", (*flows.COMMANDS, *mirror.COMMANDS)),
         ("LAN", lan.COMMANDS),
         ("Requests (MITM stream)", mitm.COMMANDS),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dpi_dual.cli.command import Answer, Command, View
-from dpi_dual.cli.overview import listed, mapping
+from dpi_dual.cli.command import Answer, Command, View, listed, mapping
 from dpi_dual.cli.table import Column, Row, table
 from dpi_dual.cli.terminal import safe
 from dpi_dual.cli.units import amount, count, plural, span
@@ -66,6 +65,21 @@ def top(title: str, figures: object, view: View, most: int = 12) -> Iterator[str
         yield view.fit(text)
 
 
+def nothing(answer: Answer, otherwise: str, view: View) -> str:
+    """What to say instead of an empty table."""
+    if answer.get("engine") == "down":
+        return "Nothing is known without the engine."
+    narrowed = any(name not in ("limit", "sort") for name in view.params)
+    return "Nothing fits." if narrowed else otherwise
+
+
+def _talkers(talkers: object, view: View) -> Iterator[str]:
+    ranked = sorted(listed(talkers), key=lambda row: -row.get("bytes", 0))[:6]
+    if ranked:
+        named = (f"{safe(row.get('hostname') or row.get('ip', ''))} {amount(row.get('bytes', 0))}" for row in ranked)
+        yield view.fit(f"{'Top talkers':14}" + ", ".join(named))
+
+
 def more(answer: Answer, shown: int, view: View) -> Iterator[str]:
     """Where the next page is, if there is one."""
     if answer.get("next"):
@@ -82,14 +96,11 @@ def show_flows(answer: Answer, view: View) -> Iterator[str]:
     yield view.style.title(view.fit(title))
     yield from top("Protocols", answer.get("protocols"), view)
     yield from top("Applications", answer.get("applications"), view)
+    yield from _talkers(answer.get("top_talkers"), view)
     yield ""
     flows = listed(answer.get("flows"))
     if not flows:
-        narrowed = any(key in view.params for key in ("state", "protocol", "ip", "before"))
-        if narrowed:
-            yield "No flow fits."
-        else:
-            yield "No flows yet. Is the mirror complete ('dpi-dualctl mirror') and the agent there ('… health')?"
+        yield nothing(answer, "No flows yet: 'dpi-dualctl mirror' and 'dpi-dualctl health' may say why.", view)
         return
     yield from flow_lines(flows, view)
     yield from more(answer, len(flows), view)

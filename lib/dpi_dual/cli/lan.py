@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dpi_dual.cli.command import Answer, Command, Renderer, View
-from dpi_dual.cli.flows import flow_lines, kind, more
-from dpi_dual.cli.overview import bars, listed, mapping
+from dpi_dual.cli.command import Answer, Command, Renderer, View, listed, mapping
+from dpi_dual.cli.flows import flow_lines, kind, more, nothing
+from dpi_dual.cli.overview import bars
 from dpi_dual.cli.table import Column, Row, table
 from dpi_dual.cli.terminal import safe
 from dpi_dual.cli.units import ago, amount, count, plural, rate
@@ -117,12 +117,11 @@ def kind_lines(rows: list[dict[str, Any]], view: View) -> list[str]:
     return table(layout, rows, view.room, view.style)
 
 
-def _listing(key: str, lines: Callable[[list[dict[str, Any]], View], list[str]], nothing: str) -> Renderer:
+def _listing(key: str, lines: Callable[[list[dict[str, Any]], View], list[str]]) -> Renderer:
     def show(answer: Answer, view: View) -> Iterator[str]:
         rows = listed(answer.get(key))
         if not rows:
-            narrowed = any(name in view.params for name in ("search", "client", "before", "state", "protocol", "ip"))
-            yield "Nothing fits." if narrowed else nothing
+            yield nothing(answer, "Nothing seen yet on the LAN; 'dpi-dualctl health' may say why.", view)
             return
         yield from lines(rows, view)
         yield from more(answer, len(rows), view)
@@ -190,8 +189,6 @@ def show_history(answer: Answer, view: View) -> Iterator[str]:
     yield from table(layout, rows, view.room, view.style)
 
 
-_NONE = "None seen yet on the LAN interface. 'dpi-dualctl health' says whether anything is in the way."
-
 STATUS = Command(
     ("lan",),
     "dpi.lan",
@@ -203,7 +200,7 @@ FLOWS = Command(
     ("lan", "flows"),
     "dpi.lan",
     "flows",
-    _listing("flows", flow_lines, _NONE),
+    _listing("flows", flow_lines),
     (("lan flows --limit 10", "the ten newest"), ("lan flows --ip 192.168.1.10", "one client's")),
 )
 HISTORY = Command(
@@ -222,7 +219,7 @@ COMMANDS = (
         ("clients",),
         "dpi.lan",
         "clients",
-        _listing("clients", client_lines, _NONE),
+        _listing("clients", client_lines),
         (
             ("clients", "the largest first"),
             ("clients --sort rate --watch", "who uses the line right now"),
@@ -242,7 +239,7 @@ COMMANDS = (
         ("destinations",),
         "dpi.lan",
         "destinations",
-        _listing("destinations", destination_lines, _NONE),
+        _listing("destinations", destination_lines),
         (
             ("destinations", "where the LAN's bytes go"),
             ("destinations --client nas --search .com", "one client's, by part of a name"),
@@ -252,14 +249,14 @@ COMMANDS = (
         ("protocols",),
         "dpi.lan",
         "protocols",
-        _listing("protocols", kind_lines, _NONE),
+        _listing("protocols", kind_lines),
         (("protocols", "what the LAN speaks"),),
     ),
     Command(
         ("applications",),
         "dpi.lan",
         "applications",
-        _listing("applications", kind_lines, _NONE),
+        _listing("applications", kind_lines),
         (("applications --limit 10", "the ten largest"), ("applications --client nas", "one client's")),
     ),
     FLOWS,

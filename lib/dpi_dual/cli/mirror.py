@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dpi_dual.cli.command import OK, PROBLEM, Answer, Command, View, judge_without_engine
-from dpi_dual.cli.overview import listed, problem_lines
+from dpi_dual.cli.command import OK, PROBLEM, Answer, Command, View, judge_without_engine, listed, mapping
+from dpi_dual.cli.health import problem_lines
 from dpi_dual.cli.terminal import clip, safe
 from dpi_dual.cli.units import amount, plural
 
@@ -23,8 +23,9 @@ def show(answer: Answer, view: View) -> Iterator[str]:
         yield f"{name}: {view.style.warn('incomplete')} ({mode} mode, {up})"
     for source in listed(answer.get("sources")):
         state = "gone" if not source.get("exists") else "up" if source.get("up") else "down"
-        directions = [way for way in ("ingress", "egress") if source.get(way)]
-        told = f", mirrored: {' and '.join(directions)}" if directions else ""
+        ways = [(way, mapping(source.get(way))) for way in ("ingress", "egress")]
+        copied = [f"{way} {plural(seen.get('packets', 0), 'packet')}" for way, seen in ways if seen.get("present")]
+        told = f", mirrored: {', '.join(copied)}" if copied else ", not mirrored"
         shown = state if state == "up" else view.style.warn(state)
         yield f"from {clip(safe(source.get('name', '')), 15)}: {shown}{told}"
     yield f"{plural(answer.get('packets_mirrored', 0), 'packet')}, {amount(answer.get('bytes_mirrored', 0))} copied"

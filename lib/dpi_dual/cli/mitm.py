@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dpi_dual.cli.command import Answer, Command, View
-from dpi_dual.cli.flows import more, top
-from dpi_dual.cli.overview import listed
+from dpi_dual.cli.command import Answer, Command, View, listed
+from dpi_dual.cli.flows import more, nothing, top
 from dpi_dual.cli.table import Column, table
 from dpi_dual.cli.units import count, plural
 
@@ -15,7 +14,7 @@ def show_alerts(answer: Answer, view: View) -> Iterator[str]:
     """One row an alert."""
     rows = listed(answer.get("alerts"))
     if not rows:
-        yield "No alerts."
+        yield nothing(answer, "No alerts.", view)
         return
     layout = (
         Column("When", lambda row: str(row.get("timestamp", ""))[:19].replace("T", " ")),

@@ -1,28 +1,17 @@
-"""`status`, `health`, `version`, `history`: the suite at a glance."""
+"""`status`, `version`, `history`: the suite at a glance."""
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from dpi_dual.cli.command import OK, PROBLEM, Answer, Command, View, judge, judge_without_engine
-from dpi_dual.cli.table import Column, table
+from dpi_dual.cli.command import Answer, Command, View, judge_without_engine, mapping
+from dpi_dual.cli.health import agent_name
 from dpi_dual.cli.terminal import clip, safe
-from dpi_dual.cli.units import ago, amount, count, plural, rate, span
+from dpi_dual.cli.units import amount, count, plural, rate, span
 
 _BARS = "▁▂▃▄▅▆▇█"
-
-
-def mapping(value: object) -> dict[str, Any]:
-    """`value` if it is an object, else an empty one: an older engine may not have the key."""
-    return value if isinstance(value, dict) else {}
-
-
-def listed(value: object) -> list[dict[str, Any]]:
-    """The objects of a list."""
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _state(view: View, wanted: object, running: object) -> str:
@@ -76,79 +65,6 @@ def show_status(answer: Answer, view: View) -> Iterator[str]:
         yield view.style.warn(f"{plural(answer['problems'], 'problem')}: see 'dpi-dualctl health'")
 
 
-def wrapped(text: object, view: View, first: str, rest: str) -> list[str]:
-    """`text` as a paragraph within the view's room."""
-    room = view.room or 10_000
-    return textwrap.wrap(safe(text), max(room, 30), initial_indent=first, subsequent_indent=rest) or [first]
-
-
-def problem_lines(problem: dict[str, Any], view: View) -> Iterator[str]:
-    """A problem: how bad, what, and what to do."""
-    severity = str(problem.get("severity", ""))
-    dress = {"error": view.style.bad, "warning": view.style.warn}.get(severity, view.style.faint)
-    first, *more = wrapped(problem.get("message", ""), view, " " * 9, " " * 9)
-    yield dress(f"{clip(safe(severity), 8):9}") + first[9:]
-    yield from more
-    if problem.get("hint"):
-        yield from wrapped(problem["hint"], view, " " * 9 + "→ ", " " * 11)
-
-
-def _told(key: str, value: object, view: View) -> str:
-    """A figure whose name says its unit (DESIGN's naming), as a person reads it."""
-    if key.endswith("_at"):
-        return ago(value, view.now)
-    if key.endswith("_bps"):
-        return rate(value)
-    if key.endswith("bytes"):
-        return amount(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return count(value)
-    if isinstance(value, list):
-        return ", ".join(safe(entry) for entry in value[:8])
-    return safe(value)
-
-
-def _pairs(entry: dict[str, Any], view: View, without: tuple[str, ...]) -> str:
-    told = {k: _told(k, v, view) for k, v in entry.items() if k not in without and not isinstance(v, dict)}
-    return ", ".join(f"{safe(key)} {text}" for key, text in told.items() if text not in ("", "0", "never"))
-
-
-def show_health(answer: Answer, view: View) -> Iterator[str]:
-    """The verdict, each problem with what to do, the parts, the agents, and what was counted."""
-    problems = listed(answer.get("problems"))
-    if answer.get("ok"):
-        yield view.style.good("Everything is well.")
-    else:
-        worst = [p for p in problems if p.get("severity") in ("error", "warning")]
-        yield view.style.bad(f"Not well: {plural(len(worst), 'problem')}.")
-    for problem in problems:
-        yield ""
-        yield from problem_lines(problem, view)
-    parts = mapping(answer.get("parts"))
-    entries = [{"name": name, **mapping(part)} for name, part in parts.items()]
-    for title, rows in (("Parts", entries), ("Agents", listed(answer.get("agents")))):
-        if rows:
-            yield ""
-            yield view.style.title(title)
-        for row in rows:
-            name, state = (clip(safe(row.get(key, "")), 16) for key in ("name", "state"))
-            yield from wrapped(f"{name:9} {state:9} {_pairs(row, view, ('name', 'state'))}", view, "  ", " " * 22)
-    counted = {k: v for k, v in mapping(answer.get("counters")).items() if v}
-    if counted:
-        yield ""
-        yield view.style.title("Counted since the start (drops and oddities)")
-        layout = (Column("", lambda row: row["count"], right=True), Column("", lambda row: row["what"], least=10))
-        rows = [{"what": k.replace("_", " "), "count": count(v)} for k, v in sorted(counted.items())]
-        yield from table(layout, rows, view.room, view.style)[1:]
-
-
-def judge_health(answer: Answer) -> int:
-    """Scripts ask one thing of `health`: is it well?"""
-    return judge(answer) or (OK if answer.get("ok") else PROBLEM)
-
-
 def show_version(answer: Answer, view: View) -> Iterator[str]:
     """The suite, the interpreter, and each agent that has said what it is."""
     yield view.fit(f"DPI Dual-Stream  {safe(answer.get('version', '?'))}")
@@ -156,8 +72,8 @@ def show_version(answer: Answer, view: View) -> Iterator[str]:
     if answer.get("python"):
         yield view.fit(f"Python           {safe(answer['python'])}")
     for name, agent in mapping(answer.get("agents")).items():
-        told = _pairs(agent, view, ("name",)) if isinstance(agent, dict) else safe(agent)
-        yield from wrapped(f"{clip('agent ' + safe(name), 16):16} {told}", view, "", " " * 17)
+        told = agent_name(mapping(agent)) or "has not said yet"
+        yield view.fit(f"{clip('agent ' + safe(name), 16):16} {told}")
 
 
 def bars(values: list[float], most: int) -> str:
@@ -205,17 +121,6 @@ COMMANDS = (
             ("status --watch", "the same, refreshed every 2 seconds"),
             ("status --json", "for programs: the keys of `ubus call dpi.status status`"),
         ),
-    ),
-    Command(
-        ("health",),
-        "dpi.status",
-        "health",
-        show_health,
-        (
-            ("health", "what is wrong and what to do about it"),
-            ("health >/dev/null || echo trouble", "in a script: the exit code says it"),
-        ),
-        judge=judge_health,
     ),
     Command(
         ("history",),

@@ -18,10 +18,12 @@ _NO_READER, _INTERRUPTED = 141, 130
 
 _HINTS = {
     "no_permission": "Run it as root.",
-    "engine_down": "Start it with 'dpi-dualctl start'; why it ended is in the log: logread -e dpi-dual.",
+    "engine_down": "Start it: dpi-dualctl start. Why it ended: logread -e dpi-dual.",
     "timeout": "Try again; if it stays so, 'dpi-dualctl restart'.",
     "no_init_script": "From a checkout, 'sbin/dpi-duald' runs the engine in the foreground.",
 }
+
+_DOWN = "the engine does not run; this is what is known without it"
 
 _EVERYWHERE = (
     ("--json", "the answer itself, as JSON"),
@@ -125,15 +127,6 @@ def _json(answer: Answer, indent: int | None = 2) -> list[str]:
     return json.dumps(answer, indent=indent).splitlines()
 
 
-def _render(command: Command, answer: Answer, view: View) -> list[str]:
-    lines = list(command.show(answer, view))
-    # `health` says so itself, as the first of its problems.
-    if command.judge(answer) == DOWN and not isinstance(answer.get("problems"), list):
-        note = "The engine does not run; this is what is known without it. Start it: dpi-dualctl start"
-        lines = [view.style.warn(note), "", *lines]
-    return lines
-
-
 def _call(program: str, command: Command, rest: list[str]) -> int:
     from dpi_dual.cli.options import parameters, parser_of
 
@@ -156,7 +149,14 @@ def _call(program: str, command: Command, rest: list[str]) -> int:
         if "error" in answer:
             return [style.bad(safe(answer["error"]))], code
         view = View(0 if given.wide else size()[0], style, time.time(), _typed(asked, command, params), params)
-        return _render(command, answer, view), code
+        lines = list(command.show(answer, view))
+        # `health` says so itself, as the first of its problems.
+        if code == DOWN and not isinstance(answer.get("problems"), list):
+            if watching:
+                lines = [view.style.warn(_DOWN), "", *lines]
+            else:
+                _complain(asked, _DOWN, _HINTS["engine_down"])
+        return lines, code
 
     if watching:
         from dpi_dual.cli.watch import repeat
