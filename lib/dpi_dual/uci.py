@@ -25,8 +25,8 @@ from dpi_dual.ucifile import NAME_OF_PACKAGE, Damage, Document, Section, UciErro
 
 __all__ = ["Damage", "Document", "Section", "UciError", "Value", "document", "edit", "read"]
 
-#: A configuration file is a few kilobytes; more than this is not one.
-MAX_BYTES = 512 * 1024
+#: The largest real ones, with thousands of DHCP hosts, stay below this.
+MAX_BYTES = 256 * 1024
 LOCK_TIMEOUT_S = 10.0
 
 #: How procd learns of a committed change; both are there on OpenWrt only.

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+#: How many lines one value may run over, and how many bad lines are remembered.
+MAX_LINES = 200
+MAX_DAMAGE = 200
 
 _KEYWORDS = {k: full for full in ("package", "config", "option", "list") for k in (full, full[0])}
 _SPACE = " \t\n\r\v\f"  # C's isspace
@@ -102,6 +106,7 @@ class _Scanner:
 
     def __init__(self, lines: Sequence[str], first: int) -> None:
         self._lines = lines
+        self._first = first
         self._text = lines[first]
         self._pos = 0
         self.following = first + 1
@@ -160,7 +165,7 @@ class _Scanner:
     def _more(self, what: str) -> None:
         if self.following >= len(self._lines):
             raise _NotUnderstoodError(f"{what} and the file ends")
-        if _LOOKS_LIKE_STATEMENT.match(self._lines[self.following]):
+        if self.following - self._first > MAX_LINES or _LOOKS_LIKE_STATEMENT.match(self._lines[self.following]):
             raise _NotUnderstoodError(f"{what} on this line")
         self._text += self._lines[self.following]
         self.following += 1
@@ -199,14 +204,17 @@ class Document:
         while at < len(lines):
             following = at + 1
             chunk = _Chunk("")
+            scanner = _Scanner(lines, at)
             try:
                 if "\0" in lines[at]:
                     raise _NotUnderstoodError("binary data")
-                scanner = _Scanner(lines, at)
                 chunk.statements = [_statement(words) for words in scanner.commands() if words]
                 following, chunk.comment = scanner.following, scanner.comment
             except _NotUnderstoodError as error:
-                self.damage.append(Damage(at + 1, str(error)))
+                if scanner.following > at + MAX_LINES:
+                    following = scanner.following  # do not look at so much again for each line of it
+                if len(self.damage) < MAX_DAMAGE:
+                    self.damage.append(Damage(at + 1, str(error)))
                 if not re.match(r"\s*(?:o|l|opt\w*|lis\w*)\s", lines[at]):
                     self._lost.add(len(self._chunks))
             chunk.text = "".join(lines[at:following])
@@ -237,33 +245,37 @@ class Document:
         """All sections in their order; one that is opened again later goes on where it was, as in libuci."""
         found: dict[str, Section] = {}
         counts: dict[str, int] = {}
+        lines: dict[str, list[int]] = {}
+        lists: dict[tuple[str, str], list[str]] = {}
         for _, statement, line, name in self._walk():
             if statement.keyword == "config" and name:
-                section_type, *rest = statement.words
-                anonymous = not (rest and rest[0])
-                if name in found:
-                    old = found[name]
-                    found[name] = Section(old.type, name, old.anonymous, old.index, old.options, (*old.lines, line))
-                    continue
-                index = counts.get(section_type, 0)
-                counts[section_type] = index + 1
-                found[name] = Section(section_type, name, anonymous, index, {}, (line,))
+                lines.setdefault(name, []).append(line)
+                if name not in found:
+                    section_type, *rest = statement.words
+                    index = counts[section_type] = counts.get(section_type, -1) + 1
+                    found[name] = Section(section_type, name, not (rest and rest[0]), index, {}, ())
             elif name and statement.keyword in ("option", "list"):
                 option, value = statement.words
                 options = found[name].options
-                if statement.keyword == "option":
-                    if value:  # libuci: an empty option says nothing
-                        options.pop(option, None)
-                        options[option] = value
-                else:
-                    before = options.get(option, ())
-                    options[option] = (*((before,) if isinstance(before, str) else before), value)
-        return list(found.values())
+                if statement.keyword == "list":
+                    if (name, option) not in lists:
+                        lists[name, option] = [str(options[option])] if option in options else []
+                        options[option] = ()
+                    lists[name, option].append(value)
+                elif value:  # libuci: an empty option says nothing
+                    options.pop(option, None)
+                    lists.pop((name, option), None)
+                    options[option] = value
+        for (name, option), values in lists.items():
+            found[name].options[option] = tuple(values)
+        return [replace(section, lines=tuple(lines[name])) for name, section in found.items()]
 
     def stray(self) -> list[Damage]:
         """Headers that reuse a name with another type, and options that belong to no section."""
-        found = []
+        found: list[Damage] = []
         for _, statement, line, name in self._walk():
+            if len(found) >= MAX_DAMAGE:
+                break
             if not name and statement.keyword == "config":
                 found.append(Damage(line, f"{statement.words[1]!r} is already a section of another type"))
             elif not name and statement.keyword in ("option", "list"):

@@ -20,8 +20,8 @@ A value that will not do is named, its default is used, and the service runs on:
 section with a bad value is left out whole.
 
 Switches take 1 or 0, also on/off, yes/no, true/false, enabled/disabled. Options marked *list* are written
-`list name 'value'`, one line each. An empty option is the same as none. A *path* is absolute and has no `..`; a *path to
-write* is also at least two levels deep and outside the system's own directories.
+`list name 'value'`, one line each. An empty option is the same as none. A *path* is absolute and has no `..`; a
+*path to write* is also at least two levels deep and outside the system's own directories.
 """
 
 

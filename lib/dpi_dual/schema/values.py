@@ -125,7 +125,10 @@ FORMATS = {
         "the name of a network interface",
         "interface",
     ),
-    "host": Format(lambda text: _is_host(text.removeprefix("*.")), "a host name or address", "host"),
+    "host": Format(_is_host, "a host name or address", "host"),
+    "host-pattern": Format(
+        lambda text: _is_host(text.removeprefix("*.")), "a host name, an address or *.domain", "host or *.domain"
+    ),
     "network": Format(_is_network, "an IP address or network", "address or network", "or(ipaddr, cidr)"),
     "listen": Format(lambda text: _is_endpoint(text, True), "address:port", "address:port"),
     "origin": Format(lambda text: _is_endpoint(re.sub(r"^https?://", "", text)), "address:port", "address:port"),
