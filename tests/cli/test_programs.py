@@ -56,6 +56,7 @@ def test_help_names_every_command_and_the_exit_codes(run: Run, name: str) -> Non
         ("dpi-dualctl", ["help", "mirror", "start"]),
         ("dpi-dualctl", ["--help", "clients"]),
         ("dpi-flow-collector", ["start", "--help"]),
+        ("dpi-flow-collector", ["--help", "start"]),
         ("dpi-lan-collector", ["once", "-h"]),
     ],
 )
@@ -68,6 +69,7 @@ def test_help_of_a_command(run: Run, name: str, argv: list[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
+        (["--json"], "dpi-dualctl: a command is missing"),
         (["flwos"], "dpi-dualctl: there is no command 'flwos'; did you mean 'flows'?"),
         (["mirror", "begin"], "dpi-dualctl mirror: begin is not known here"),
         (["--limit", "3", "flows"], "dpi-dualctl: --limit is not known before a command; options follow the command"),

@@ -188,11 +188,11 @@ def test_health_says_what_to_do() -> None:
         "         → Install netifyd.",
         "",
         "Parts",
-        "  tap          waiting    since 5 s ago, started again 3 times, last error:",
-        "                          OSError: gone",
+        "  tap              waiting    since 5 s ago, started again 3 times, last error:",
+        "                              OSError: gone",
         "",
         "DPI agents",
-        "  lan          connected  netifyd 4.4.7, /run/n.sock, last heard 3 s ago",
+        "  lan              connected  netifyd 4.4.7, /run/n.sock, last heard 3 s ago",
         "",
         "Counted since the start (drops and oddities)",
         "12  frames dropped",
@@ -211,7 +211,7 @@ def test_one_client_lists_all_its_addresses() -> None:
         show_client({"client": client, "applications": [{"application": "dns", "bytes": 7, "flows": 1}]}, view())
     )
     assert lines[0] == "nas"
-    assert "  address   fd00::2" in lines
+    assert "  address     fd00::2" in lines
     assert "  dns              1    7 B   100%" in lines
 
 

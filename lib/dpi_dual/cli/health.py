@@ -58,7 +58,7 @@ def _states(title: str, rows: list[tuple[str, str, str]], view: View) -> Iterato
         yield ""
         yield view.style.title(title)
     for name, state, told in rows:
-        yield from wrapped(f"{clip(name, 12):12} {clip(state, 10):10} {told}", view, "  ", " " * 26)
+        yield from wrapped(f"{clip(name, 16):16} {clip(state, 10):10} {told}", view, "  ", " " * 30)
 
 
 def show_health(answer: Answer, view: View) -> Iterator[str]:
@@ -69,8 +69,10 @@ def show_health(answer: Answer, view: View) -> Iterator[str]:
     else:
         worst = [p for p in problems if p.get("severity") in ("error", "warning")]
         yield view.style.bad(f"Not well: {plural(len(worst), 'problem')}.")
-    for problem in problems:
-        yield ""
+    for number, problem in enumerate(problems):
+        # Notes are mostly one line each and stand together.
+        if not number or problem.get("severity") != "info":
+            yield ""
         yield from problem_lines(problem, view)
     rows = [(safe(name), *_part(mapping(part), view)) for name, part in mapping(answer.get("parts")).items()]
     yield from _states("Parts", rows, view)

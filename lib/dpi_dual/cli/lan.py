@@ -28,8 +28,8 @@ def show_status(answer: Answer, view: View) -> Iterator[str]:
             plural(answer.get("detected_protocols", 0), "protocol"),
         )
     )
-    yield f"{'received':9}{amount(answer.get('rx_bytes', 0)):>9}  {rate(answer.get('rx_rate_bps', 0)):>13}"
-    yield f"{'sent':9}{amount(answer.get('tx_bytes', 0)):>9}  {rate(answer.get('tx_rate_bps', 0)):>13}"
+    yield f"{'from clients':13}{amount(answer.get('rx_bytes', 0)):>9}  {rate(answer.get('rx_rate_bps', 0)):>13}"
+    yield f"{'to clients':13}{amount(answer.get('tx_bytes', 0)):>9}  {rate(answer.get('tx_rate_bps', 0)):>13}"
 
 
 def _rate(row: Row, way: str) -> str:
@@ -101,15 +101,23 @@ def destination_lines(destinations: list[dict[str, Any]], view: View) -> list[st
 
 def _share(row: Row, total: float) -> str:
     size = row.get("bytes", 0)
-    return f"{size / total:.0%}" if total and isinstance(size, int | float) else ""
+    if not total or not isinstance(size, int | float):
+        return ""
+    return "<1%" if 0 < size / total < 0.005 else f"{size / total:.0%}"
+
+
+def _application(row: Row) -> str:
+    """The application; where it is unknown, only a row without a protocol says so."""
+    name = str(row.get("application", ""))
+    return "" if name.lower() == "unknown" and row.get("protocol") else name
 
 
 def kind_lines(rows: list[dict[str, Any]], view: View) -> list[str]:
     """A table of protocols or applications with their share of the bytes shown."""
     total = float(sum(row.get("bytes", 0) for row in rows))
     layout = (
-        Column("Application", lambda row: row.get("application"), least=10),
         Column("Protocol", lambda row: row.get("protocol"), least=6),
+        Column("Application", _application, least=10),
         Column("Flows", lambda row: count(row.get("flows", 0)), right=True),
         Column("Bytes", lambda row: amount(row.get("bytes", 0)), right=True),
         Column("Share", lambda row: _share(row, total), right=True, rank=1),
@@ -136,14 +144,14 @@ def show_client(answer: Answer, view: View) -> Iterator[str]:
     addresses = client.get("ips") or [client.get("ip", "")]
     seen = client.get("last_seen_at") or client.get("last_seen")
     facts = [("MAC", safe(client.get("mac", ""))), *(("address", safe(address)) for address in addresses[:16])]
-    facts += [("seen", ago(seen, view.now))]
+    facts += [("last seen", ago(seen, view.now))]
     if client.get("first_seen_at"):
-        facts += [("first", ago(client["first_seen_at"], view.now))]
+        facts += [("first seen", ago(client["first_seen_at"], view.now))]
     for key, way, name in (("bytes_in", "rx", "received"), ("bytes_out", "tx", "sent")):
         facts.append((name, f"{amount(client.get(key, 0))}  {_rate(client, way)}".rstrip()))
     for name, text in facts:
         if text:
-            yield view.fit(f"  {name:10}{text}")
+            yield view.fit(f"  {name:12}{text}")
     sections = (
         ("Applications", "applications", kind_lines),
         ("Protocols", "protocols", kind_lines),

@@ -44,11 +44,11 @@ def show_status(answer: Answer, view: View) -> Iterator[str]:
             f"{count(mitm.get('blocked_count', 0))} blocked",
         )
     )
-    yield line("MITM stream", enabled and mode != "tap-only", mitm, figures)
+    yield line("MITM stream", enabled and mitm.get("enabled", True) and mode != "tap-only", mitm, figures)
     up = "up" if tap.get("interface_up") else "down"
     figures = f"{safe(tap.get('interface', ''))} {up}, {plural(tap.get('flows_1min', 0), 'flow')} in the last minute, "
     figures += f"{amount(tap.get('rx_bytes', 0))} seen"
-    yield line("TAP stream", enabled and mode != "mitm-only", tap, figures)
+    yield line("TAP stream", enabled and tap.get("enabled", True) and mode != "mitm-only", tap, figures)
     figures = ", ".join(
         (
             safe(lan.get("interface", "")),

@@ -91,7 +91,9 @@ def _find(program: Program, argv: Sequence[str]) -> tuple[Command | Foreground, 
     while early < len(argv) and argv[early] in ("--json", "--wide", "--help", "-h"):
         early += 1
     flags, words = list(argv[:early]), list(argv[early:])
-    if words[:1] and words[0] in program.foreground:
+    if not words:
+        return "a command is missing"
+    if words[0] in program.foreground:
         return program.foreground[words[0]], flags + words[1:]
     for command in sorted(program.commands(), key=lambda command: -len(command.words)):
         if tuple(words[: len(command.words)]) == command.words:
@@ -205,7 +207,8 @@ def _perform(program: Program, argv: Sequence[str]) -> int:
     if isinstance(command, Command):
         return _call(program.name, command, rest)
     if any(word in ("--help", "-h") for word in rest):
-        print(f"usage: {program.name} {argv[-2]}\n\n{command.help[:1].upper()}{command.help[1:]}.")
+        name = next(name for name, known in program.foreground.items() if known is command)
+        print(f"usage: {program.name} {name}\n\n{command.help[:1].upper()}{command.help[1:]}.")
         return OK
     if rest:
         _complain(program.name, f"{rest[0]} is not known here", f"See '{program.name} --help'.")
