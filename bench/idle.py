@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench.engine import running_engine
+from lab.engine import running_engine
 from bench.row import Row
 
 WATCHED_S = 30.0

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench.engine import RunningEngine, running_engine
+from lab.engine import RunningEngine, running_engine
 from bench.row import Row
 
 FLOWS, CLIENTS = 10_000, 500

@@ -6,7 +6,7 @@ import re
 import statistics
 import sys
 
-from bench.engine import ROOT
+from lab.engine import ROOT
 from bench.row import Row
 from lab.netns import Namespace, veth
 

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 
-from bench.engine import ROOT, running_engine
+from lab.engine import ROOT, running_engine
 from bench.row import Row
 
 PAIRS = 150

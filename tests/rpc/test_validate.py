@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from dpi_dual.errors import QueryError
-from dpi_dual.rpc.validate import Validator
+from dpi_dual.rpc.signatures import methods
+from dpi_dual.rpc.validate import Validator, plain_errors
 
 VALIDATOR = Validator()
 
@@ -58,3 +62,22 @@ def test_hostile_names_are_cut() -> None:
     with pytest.raises(QueryError) as refused:
         VALIDATOR.check("dpi.lan", "clients", {"x" * 10_000: 1})
     assert len(refused.value.message) < 300
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 600),
+    st.text(max_size=70),
+    st.sampled_from(["bytes", "live", "10m", "day"]),
+    st.lists(st.integers(), max_size=2),
+)
+_PARAMS = [method.params for entries in methods().values() for method in entries.values()]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(_PARAMS), st.data())
+def test_without_jsonschema_the_same_calls_are_refused(params: dict[str, Any], data: st.DataObject) -> None:
+    names = [*params["properties"], "other"]
+    call = data.draw(st.one_of(st.dictionaries(st.sampled_from(names), _VALUES, max_size=4), _VALUES))
+    assert bool(list(plain_errors(params, call))) == bool(list(Draft202012Validator(params).iter_errors(call)))

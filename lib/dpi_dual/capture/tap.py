@@ -12,11 +12,13 @@ from typing import Any
 from dpi_dual.capture.flow_log import FlowLog
 from dpi_dual.capture.flows import FlowTable
 from dpi_dual.capture.summary import summarise
-from dpi_dual.config import Tap
-from dpi_dual.model import Problem
+from dpi_dual.model import Flow, Problem
+from dpi_dual.settings import Tap
 
 #: Seconds between two aggregates; those who want figures sooner ask `dpi.status flows`.
 AGGREGATE_S = 5.0
+#: Seconds between two looks for flows that are over.
+EXPIRE_S = 1.0
 
 
 def interface_figures(name: str) -> dict[str, Any]:
@@ -37,25 +39,54 @@ def interface_figures(name: str) -> dict[str, Any]:
 
 
 class TapStream:
-    """Keeps `table`, publishes its summary through `publish(file name, content)`, logs finished flows."""
+    """Keeps `table`, publishes its summary through `publish(file name, content)`, logs finished flows.
+
+    As a sink of its own table it adds up `counted_bytes`, which only grows, for the time series.
+    """
 
     def __init__(self, settings: Tap, publish: Callable[[str, dict[str, Any]], None], flow_log: FlowLog) -> None:
         self._settings = settings
         self._publish = publish
-        self.table = FlowTable("tap", [flow_log], retention_s=settings.flow_retention)
+        self.counted_bytes = 0
+        self.started_flows = 0
+        self.table = FlowTable("tap", [self, flow_log], retention_s=settings.flow_retention)
 
     def reconfigure(self, settings: Tap) -> None:
         """Takes new settings; flows and figures stay."""
         self._settings = settings
         self.table.retention_s = settings.flow_retention
 
+    # --- flow sink
+
+    def flow_started(self, flow: Flow) -> None:
+        self.started_flows += 1
+
+    def flow_counted(
+        self,
+        flow: Flow,
+        local_bytes: int,
+        other_bytes: int,
+        undirected_bytes: int,
+        local_packets: int,
+        other_packets: int,
+        undirected_packets: int,
+    ) -> None:
+        self.counted_bytes += local_bytes + other_bytes + undirected_bytes
+
+    def flow_ended(self, flow: Flow) -> None:
+        """Ends are the log's business."""
+
+    # --- life and answers
+
     async def run(self) -> None:
-        """Expires and publishes every few seconds until cancelled."""
+        """Expires every second and publishes every few until cancelled."""
+        due = 0.0
         while True:
-            now = time.time()
-            self.table.expire(now)
-            self._publish("dpi-flows.json", self.summary())
-            await asyncio.sleep(AGGREGATE_S)
+            self.table.expire()
+            if time.monotonic() >= due:
+                due = time.monotonic() + AGGREGATE_S
+                self._publish("dpi-flows.json", self.summary())
+            await asyncio.sleep(EXPIRE_S)
 
     def summary(self) -> dict[str, Any]:
         """The content of `dpi-flows.json`: the flows of the retention period, and the interface's own counters."""
@@ -76,13 +107,13 @@ class TapStream:
             "running": running and figures["interface_up"],
             "interface": self._settings.interface,
             **figures,
-            "flows_1min": self.table.flows_1min(time.time()),
+            "flows_1min": self.table.flows_1min(),
             "flows_live": len(self.table),
             "collector_running": running,
         }
 
     def problems(self) -> list[Problem]:
-        return []
+        return self.table.problems()
 
     def counters(self) -> dict[str, int]:
-        return {f"tap_{name}": value for name, value in self.table.counters().items()}
+        return self.table.counters()

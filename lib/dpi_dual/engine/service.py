@@ -89,7 +89,8 @@ class Engine:
         self.snapshots = Snapshots(own.stats_dir)
         self.flow_log = FlowLog(own.flow_dir, self.settings.tap.flow_retention)
         self.tap = TapStream(self.settings.tap, self.snapshots.write, self.flow_log)
-        self.lan = LanStream(self.settings, self.state.db, self.snapshots.write)
+        self.lan = LanStream(self.settings, self.state.db, self.snapshots.write, config_dir=config_dir)
+        self.lan.agent = self._lan_agent
         self.series = Series(self.state.db, self._series_figures)
         self.mirror: Mirror | None = None
         self.agents: dict[str, AgentClient] = {}
@@ -113,7 +114,7 @@ class Engine:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def _series_figures(self) -> tuple[int, ...]:
-        return (self.tap.table.counted_bytes, self.tap.table.started, self.lan.table.counted_bytes, 0, 0)
+        return (self.tap.counted_bytes, self.tap.started_flows, self.lan.accounting.totals.bytes, 0, 0)
 
     def route(self, interface: str) -> FlowTable | None:
         """The table that takes an agent's messages about `interface`; None if nobody watches it."""
@@ -122,6 +123,11 @@ class Engine:
         if "lan" in self.supervisor and interface in self.settings.lan.interface:
             return self.lan.table
         return None
+
+    def _lan_agent(self) -> str:
+        """The kind of the agent that is connected for the LAN now, empty if none is."""
+        agent = self.agents.get("lan") or self.agents.get("netifyd")
+        return agent.kind if agent is not None and agent.connected else ""
 
     # --- health
 
@@ -149,7 +155,7 @@ class Engine:
     async def mirror_status(self) -> dict[str, Any]:
         """The mirror as the kernel has it, also while the TAP stream is off."""
         mirror = self.mirror or Mirror(self.settings.tap)
-        return await mirror.status()
+        return dict(await mirror.status())
 
     # --- life
 
@@ -226,9 +232,12 @@ class Engine:
         for name in [name for name, key in self._wanted.items() if name not in wanted or wanted[name] != key]:
             await self.supervisor.stop(name)
             self._forget(name)
-        for name in wanted:
-            if name not in self.supervisor:
-                self.supervisor.start(name, self._runner(name, sockets))
+        started = [name for name in wanted if name not in self.supervisor]
+        for name in started:
+            self.supervisor.start(name, self._runner(name, sockets))
+        if started or self._wanted != wanted:
+            for agent in self.agents.values():
+                agent.reroute()  # an interface may have a table now, or none any more
         self._wanted = wanted
 
     def _forget(self, name: str) -> None:
@@ -239,12 +248,12 @@ class Engine:
 
     def _runner(self, name: str, sockets: dict[str, str]) -> Callable[[], Awaitable[None]]:
         if name.startswith("agent "):
-            agent = name.removeprefix("agent ")
-            self.agents[agent] = AgentClient(agent, sockets[agent], self.route)
-            return self.agents[agent].run
+            agent = AgentClient(name.removeprefix("agent "), sockets[name.removeprefix("agent ")], self.route)
+            self.agents[agent.name] = agent
+            return agent.run
         if name == "mirror":
-            self.mirror = Mirror(self.settings.tap)
-            return self.mirror.run
+            mirror = self.mirror = Mirror(self.settings.tap)
+            return mirror.run
         fixed: dict[str, Callable[[], Awaitable[None]]] = {
             "state": self.state.run,
             "series": self.series.run,

@@ -118,10 +118,10 @@ def _version(settings: config.Settings, why: str) -> Answer:
 
 
 def _mirror(settings: config.Settings, action: str) -> Answer:
-    from dpi_dual.capture import mirror
+    from dpi_dual.capture.mirror import perform
 
     tap = settings.tap
-    return dict(mirror.perform(action, tap.interface, list(tap.mirror_source), tap.mirror_mode))
+    return dict(perform(action, tap.interface, list(tap.mirror_source), tap.mirror_mode))
 
 
 def _lan_status(settings: config.Settings, why: str) -> Answer:

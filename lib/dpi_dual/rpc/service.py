@@ -62,5 +62,5 @@ def answer(action: str, arguments: bytes) -> bytes:
         Validator().check("dpi.status", action, params)
         result = _act(action)
     except QueryError as error:
-        result = error.answer()
+        result = dict(error.answer())
     return json.dumps(result).encode("ascii") + b"\n"

@@ -1,10 +1,13 @@
-"""Checks a call against `schema/ubus.json` and says in plain words what is wrong with it."""
+"""Checks a call against `schema/ubus.json` and says in plain words what is wrong with it.
+
+The engine checks with jsonschema. A plugin that answers without the engine runs isolated from site-packages
+(`python3 -IS`), where jsonschema is not; `plain_errors` then checks the few keywords our parameters use.
+"""
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from jsonschema import Draft202012Validator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, cast
 
 from dpi_dual.errors import QueryError
 from dpi_dual.rpc.signatures import Method, methods
@@ -14,6 +17,52 @@ _KINDS = {str: "a string", bool: "a boolean", int: "an integer", float: "a numbe
 
 def _kind(value: object) -> str:
     return _KINDS.get(type(value), "null")
+
+
+class Fault(NamedTuple):
+    """What is wrong, in jsonschema's terms: the keyword, its value, what was given, and where."""
+
+    validator: str
+    validator_value: Any
+    instance: Any
+    path: tuple[str, ...] = ()
+    message: str = ""
+
+
+def plain_errors(params: dict[str, Any], given: Any) -> Iterator[Fault]:
+    """The faults of `given` against a parameter schema with only the keywords that `ubus.json` uses for parameters."""
+    if not isinstance(given, dict):
+        yield Fault("type", "object", given)
+        return
+    properties = params["properties"]
+    if set(given) - set(properties):
+        yield Fault("additionalProperties", False, given)
+    if set(params.get("required", ())) - set(given):
+        yield Fault("required", params["required"], given)
+    for name, rule in properties.items():
+        if name in given:
+            yield from _value_errors(name, rule, given[name])
+
+
+def _value_errors(name: str, rule: dict[str, Any], value: Any) -> Iterator[Fault]:
+    if type(value) is not _PYTHON[rule["type"]]:
+        yield Fault("type", rule["type"], value, (name,))
+    elif "enum" in rule and value not in rule["enum"]:
+        yield Fault("enum", rule["enum"], value, (name,))
+    elif "minimum" in rule and value < rule["minimum"]:
+        yield Fault("minimum", rule["minimum"], value, (name,))
+    elif "maximum" in rule and value > rule["maximum"]:
+        yield Fault("maximum", rule["maximum"], value, (name,))
+    elif "maxLength" in rule and len(value) > rule["maxLength"]:
+        yield Fault("maxLength", rule["maxLength"], value, (name,))
+
+
+def _errors_of(params: dict[str, Any]) -> Callable[[Any], Iterable[Any]]:
+    try:
+        from jsonschema import Draft202012Validator
+    except ImportError:
+        return lambda given: plain_errors(params, given)
+    return Draft202012Validator(params).iter_errors
 
 
 def _sentence(method: str, error: Any, known: list[str]) -> str:
@@ -49,7 +98,7 @@ class Validator:
 
     def __init__(self) -> None:
         self._methods = methods()
-        self._validators: dict[tuple[str, str], Draft202012Validator] = {}
+        self._checks: dict[tuple[str, str], Callable[[Any], Iterable[Any]]] = {}
 
     def check(self, obj: str, name: str, params: object) -> tuple[Method, dict[str, Any]]:
         """The method and its parameters with defaults filled in; raises QueryError that names what is wrong.
@@ -64,11 +113,11 @@ class Validator:
         method = self._methods[obj][name]
         if isinstance(params, dict):
             params.pop("ubus_rpc_session", None)
-        validator = self._validators.get(method.target)
-        if validator is None:
-            validator = self._validators[method.target] = Draft202012Validator(method.params)
+        errors = self._checks.get(method.target)
+        if errors is None:
+            errors = self._checks[method.target] = _errors_of(method.params)
         properties = method.params["properties"]
-        for error in validator.iter_errors(params):
+        for error in errors(params):
             raise QueryError("bad_parameter", _sentence(f"{obj} {name}", error, list(properties)))
         defaults = {key: rule["default"] for key, rule in properties.items() if "default" in rule}
         return method, {**defaults, **cast(dict[str, Any], params)}

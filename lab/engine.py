@@ -1,4 +1,4 @@
-"""Starts a real engine in a directory of its own, for the measurements that need one."""
+"""Starts a real engine in a directory of its own, for tests and measurements that need one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunningEngine:
 @contextmanager
 def running_engine(uci: str = "") -> Iterator[RunningEngine]:
     """An engine with the TAP mirror off, its directories in /tmp; `uci` is added to its settings."""
-    with tempfile.TemporaryDirectory(prefix="dpi-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="dpi-engine-") as name:
         directory = Path(name)
         (directory / "config").mkdir()
         (directory / "config" / "dpi-dual").write_text(

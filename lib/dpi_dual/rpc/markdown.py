@@ -1,0 +1,56 @@
+"""Writes `docs/ubus.md` from `schema/ubus.json`: `python -m dpi_dual.rpc.markdown > docs/ubus.md`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpi_dual.rpc.signatures import methods
+
+HEAD = """\
+# ubus objects
+
+<!-- made from lib/dpi_dual/schema/ubus.json by `python -m dpi_dual.rpc.markdown`; do not edit -->
+
+    ubus call dpi.lan clients '{"limit": 5, "sort": "rate"}'
+
+Names are snake_case. Bytes are integers of bytes, times Unix seconds named `…_at` or ISO-8601 named `timestamp`, rates
+bits per second named `…_bps`. A call that fails answers `{"error": "what is wrong", "code": "for_programs"}`. Lists
+answer `total` and, if there is more, `next`: give it back as `before` for the next page. An answer that comes while
+no engine runs has `"engine": "down"` and holds what the configuration, the kernel and the last snapshot say.
+"""
+
+
+def document() -> str:
+    """The page's whole text."""
+    parts = [HEAD]
+    for obj, entries in methods().items():
+        parts.append(f"## {obj}\n")
+        if all(method.target[0] != obj for method in entries.values()):
+            parts.append("Short names for what a person types:\n")
+            parts += [f"- `{obj} {name}`: `{' '.join(method.target)}`" for name, method in entries.items()]
+            parts.append("")
+            continue
+        for name, method in entries.items():
+            changes = " *(changes something)*" if method.access == "write" else ""
+            parts.append(f"**{name}**: {method.help}{changes}\n")
+            parameters = [_parameter(key, rule, method.params) for key, rule in method.params["properties"].items()]
+            if parameters:
+                parts += [*parameters, ""]
+    return "\n".join(parts)
+
+
+def _parameter(name: str, rule: dict[str, Any], params: dict[str, Any]) -> str:
+    notes = [rule["description"]]
+    if "enum" in rule:
+        notes.append(", ".join(rule["enum"]))
+    if "minimum" in rule:
+        notes.append(f"{rule['minimum']}–{rule['maximum']}")
+    if "default" in rule:
+        notes.append(f"default {rule['default']}")
+    if name in params.get("required", ()):
+        notes.append("required")
+    return f"- `{name}` ({rule['type']}): {'; '.join(notes)}"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

@@ -1,0 +1,160 @@
+"""The engine as a process: starts what the settings ask for, reloads in place, stops clean, one at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dpi_dual import config, paths
+from dpi_dual.engine.service import agent_sockets
+from lab.engine import ROOT, RunningEngine, running_engine
+
+BOTH = frozenset({"tap", "lan"})
+
+
+def _settings(tmp_path: Path, text: str) -> config.Settings:
+    (tmp_path / "dpi-dual").write_text(text)
+    return config.load(str(tmp_path))
+
+
+def _until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, f"not within 20 s: {what}"
+        time.sleep(0.05)
+
+
+def _parts(engine: RunningEngine) -> set[str]:
+    return set(engine.call("dpi.status", "health")["parts"])
+
+
+class TestAgentSockets:
+    """Which sockets the engine reads, by what UCI says and what is there."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(paths, "NETIFYD_SOCKET", str(tmp_path / "netifyd.sock"))
+
+    def test_one_agent_serves_both_streams(self, tmp_path: Path) -> None:
+        assert agent_sockets(_settings(tmp_path, ""), BOTH) == {"netifyd": f"{tmp_path}/netifyd.sock"}
+
+    def test_an_instance_of_its_own_is_preferred_once_it_is_there(self, tmp_path: Path) -> None:
+        (tmp_path / "netifyd-tap.sock").touch()
+        found = agent_sockets(_settings(tmp_path, ""), BOTH)
+        assert found == {"netifyd": f"{tmp_path}/netifyd.sock", "tap": f"{tmp_path}/netifyd-tap.sock"}
+
+    def test_a_configured_socket_wins(self, tmp_path: Path) -> None:
+        (tmp_path / "netifyd-lan.sock").touch()
+        settings = _settings(tmp_path, "config lan 'lan'\n\toption netifyd_socket '/run/other.sock'\n")
+        assert agent_sockets(settings, BOTH)["lan"] == "/run/other.sock"
+
+    def test_the_same_configured_socket_is_read_once(self, tmp_path: Path) -> None:
+        one = "\toption netifyd_socket '/run/one.sock'\n"
+        settings = _settings(tmp_path, f"config lan 'lan'\n{one}config tap 'tap'\n{one}")
+        assert agent_sockets(settings, BOTH) == {"netifyd": "/run/one.sock"}
+
+    def test_a_stream_that_is_off_needs_no_agent(self, tmp_path: Path) -> None:
+        assert agent_sockets(_settings(tmp_path, ""), frozenset()) == {}
+
+
+def test_the_engine_runs_what_the_settings_ask_for_and_stops_clean() -> None:
+    with running_engine() as engine:
+        status = engine.call("dpi.status", "status")
+        assert status["engine"] == "running"
+        assert status["lan_passive"]["running"]
+        assert {"state", "series", "control", "tap", "lan", "mirror", "flow_log", "agent netifyd"} <= _parts(engine)
+        engine.process.send_signal(signal.SIGTERM)
+        assert engine.process.wait(20) == 0
+        assert not (engine.directory / "run" / "engine.sock").exists()
+        assert (engine.directory / "state" / "state.db").exists()
+
+
+def test_a_reload_starts_and_stops_parts_and_the_process_stays() -> None:
+    with running_engine() as engine:
+        file = engine.directory / "config" / "dpi-dual"
+        before = engine.call("dpi.status", "status")["started_at"]
+        text = file.read_text()
+        file.write_text(text + "config global 'settings'\n\toption mode 'mitm-only'\n")
+        engine.process.send_signal(signal.SIGHUP)
+        _until(lambda: "tap" not in _parts(engine), "the TAP stream stops")
+        assert "lan" in _parts(engine)
+        assert engine.call("dpi.status", "status")["mode"] == "mitm-only"
+        refused = engine.call("dpi.status", "mirror_start")
+        assert refused["code"] == "tap_off"
+        file.write_text(text)
+        engine.process.send_signal(signal.SIGHUP)
+        _until(lambda: {"tap", "mirror"} <= _parts(engine), "the TAP stream starts")
+        assert engine.call("dpi.status", "status")["started_at"] == before
+
+
+def test_a_bad_value_is_named_in_health_and_the_engine_runs() -> None:
+    with running_engine("config tap 'tap'\n\toption flow_retention 'abc'\n") as engine:
+        messages = [problem["message"] for problem in engine.call("dpi.status", "health")["problems"]]
+        wanted = "dpi-dual.tap.flow_retention: 'abc' is not a number of seconds; using 300"
+        assert any(message.startswith(wanted) for message in messages), messages
+
+
+def test_disabled_means_nothing_runs_but_questions_are_answered() -> None:
+    with running_engine("config global 'settings'\n\toption enabled '0'\n") as engine:
+        assert _parts(engine) == {"control", "state", "series"}
+        assert engine.call("dpi.status", "status")["enabled"] is False
+
+
+def test_a_second_engine_is_refused_and_the_first_goes_on() -> None:
+    with running_engine() as engine:
+        second = subprocess.run(
+            [sys.executable, ROOT / "sbin" / "dpi-duald"],
+            env=engine.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+        assert second.returncode == 1
+        assert f"process {engine.process.pid}" in second.stderr
+        assert engine.call("dpi.status", "version")["engine"] == "running"
+
+
+def test_a_killed_engine_leaves_nothing_that_stops_the_next() -> None:
+    with running_engine() as engine:
+        engine.process.kill()
+        engine.process.wait()
+        again = subprocess.Popen([sys.executable, ROOT / "sbin" / "dpi-duald"], env=engine.environment)
+        try:
+            _until(lambda: _answers(engine), "the next engine answers")
+        finally:
+            again.terminate()
+            assert again.wait(20) == 0
+
+
+def _answers(engine: RunningEngine) -> bool:
+    try:
+        return bool(engine.call("dpi.status", "version")["engine"] == "running")
+    except OSError:
+        return False
+
+
+def test_snapshots_are_there_with_their_keys() -> None:
+    wanted = {
+        "dpi-flows.json": "timestamp flows_1min tap_interface rx_bytes tx_bytes rx_packets tx_packets protocols "
+        "applications top_talkers mode",
+        "lan-flows.json": "timestamp mode interface active_clients unique_destinations detected_protocols rx_bytes "
+        "tx_bytes rx_packets tx_packets rx_rate_bps tx_rate_bps",
+        "lan-clients.json": "timestamp clients",
+        "lan-destinations.json": "timestamp destinations",
+        "lan-protocols.json": "timestamp protocols",
+    }
+    with running_engine() as engine:
+        stats = engine.directory / "stats"
+        _until(lambda: all((stats / name).exists() for name in wanted), "all snapshots are written")
+        for name, keys in wanted.items():
+            assert set(keys.split()) <= set(json.loads((stats / name).read_text())), name
+            assert os.stat(stats / name).st_mode & 0o777 == 0o640
