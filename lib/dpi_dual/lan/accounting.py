@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 
 from dpi_dual.lan.clients import Client, ClientTable
-from dpi_dual.lan.destinations import Destination, DestinationTable
-from dpi_dual.lan.ends import Ends, Neighbourhood, ends_of
-from dpi_dual.lan.protocols import ProtocolRow, ProtocolTable, label
+from dpi_dual.lan.destinations import Destination, DestinationTable, Share
+from dpi_dual.lan.ends import Neighbourhood, ends_of
+from dpi_dual.lan.kinds import Kind, Pending
+from dpi_dual.lan.protocols import ProtocolRow, ProtocolTable
 from dpi_dual.lan.tally import Tally
 from dpi_dual.model import Flow
 
@@ -16,54 +17,92 @@ from dpi_dual.model import Flow
 BURST_GAP_S = 4.0
 #: A burst that does not end (an agent without ticks) is cut here.
 BURST_MAX_S = 15.0
-
-#: (client key, application) → [bytes in, out, unsplit, flows] since the history was written last.
-Pending = dict[tuple[str, str], list[int]]
-PENDING_LIMIT = 20_000
+#: So many grown flows are spread at once before more come in: a few milliseconds.
+MAX_GROWN = 1000
 
 #: The `agent` of flows that come from the kernel's connection tracking.
 CONNTRACK = "conntrack"
 
-#: Figures of one count: local, other and undirected bytes, then packets.
+#: What a flow grew by: local, other and undirected bytes, then packets.
 Deltas = tuple[int, int, int, int, int, int]
 
 
 class _End:
-    """One client at one end of one flow, with the rows that count for it."""
+    """One client at one end of a flow, with the rows that count for it."""
 
-    __slots__ = ("application", "client", "local", "pending", "protocol", "share")
+    __slots__ = ("client", "kind", "local", "share")
 
-    def __init__(self, client: Client, local: bool) -> None:
+    def __init__(self, client: Client, kind: Kind, local: bool) -> None:
         self.client = client
+        self.kind = kind
         self.local = local
-        self.application: Tally
-        self.protocol: Tally
-        self.pending: tuple[str, str]
-        self.share: list[int] | None = None
+        self.share: Share | None = None
 
 
 class _Tracked:
-    """What a live flow is counted into. Keeps the flow itself: its `id` is our key while it lives."""
+    """Where a live flow is counted, and up to where. Keeps the flow itself: its `id` is our key while it lives."""
 
-    __slots__ = ("application", "destination", "ends", "flow", "live", "protocol", "row", "swapped")
+    __slots__ = (
+        "destination",
+        "flow",
+        "live",
+        "local_bytes",
+        "local_packets",
+        "one",
+        "other_bytes",
+        "other_packets",
+        "row",
+        "swapped",
+        "two",
+        "undirected_bytes",
+        "undirected_packets",
+    )
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, row: ProtocolRow, live: int) -> None:
         self.flow = flow
-        self.protocol = flow.protocol
-        self.application = flow.application
-        self.ends: tuple[_End, ...] = ()
-        self.row: ProtocolRow | None = None
+        self.row = row
+        self.live = live
+        """0 while another source's view of the same flow is counted as the live one."""
+        self.one: _End | None = None
+        self.two: _End | None = None
+        """Only where a flow is between two clients."""
+        self.destination: Destination | None = None
         self.swapped = False
         """True when the client is the other side alone: totals are told from its side."""
-        self.destination: Destination | None = None
-        self.live = 1
-        """0 while another source's view of the same flow is counted as the live one."""
+        self.local_bytes = self.other_bytes = self.undirected_bytes = 0
+        self.local_packets = self.other_packets = self.undirected_packets = 0
+
+    def grow(self) -> Deltas:
+        """What the flow has grown by since the last call."""
+        flow = self.flow
+        grown = (
+            flow.local_bytes - self.local_bytes,
+            flow.other_bytes - self.other_bytes,
+            flow.undirected_bytes - self.undirected_bytes,
+            flow.local_packets - self.local_packets,
+            flow.other_packets - self.other_packets,
+            flow.undirected_packets - self.undirected_packets,
+        )
+        self.local_bytes = flow.local_bytes
+        self.other_bytes = flow.other_bytes
+        self.undirected_bytes = flow.undirected_bytes
+        self.local_packets = flow.local_packets
+        self.other_packets = flow.other_packets
+        self.undirected_packets = flow.undirected_packets
+        return grown
+
+    def ends(self) -> tuple[_End, ...]:
+        """The clients' ends."""
+        if self.one is None:
+            return ()
+        return (self.one,) if self.two is None else (self.one, self.two)
 
 
 class LanAccounting:
     """A `FlowSink`. Bytes are told from the client's side: what it received is `in`, what it sent is `out`.
 
     A flow between two clients counts for both, and once in the totals and protocols (as its local side saw it).
+    Ingest only notes which flows grew; `settle()` spreads their figures. Call it before reading any of the tables.
     """
 
     def __init__(
@@ -80,24 +119,23 @@ class LanAccounting:
         self.around = Neighbourhood()
         self.track_clients = True
         self.track_destinations = True
-        self.track_protocols = True
         self.totals = Tally()
         self.packets = 0
         self.flows_without_client = 0
-        self.pending: Pending = {}
-        self.pending_dropped = 0
         self.counted_at = 0.0
-        """Monotonic time of an agent's newest count; 0 before the first."""
+        """Monotonic time until when an agent counted; 0 before the first time."""
         self.burst = 0
         """Number of the agent's tick whose counts come in."""
         self.burst_began = 0.0
         self.burst_interval = 0.0
         """Seconds between the beginnings of the last two ticks; 0 while unknown."""
         self.already_counted: Callable[[Flow, Deltas], Deltas] | None = None
-        """Takes off a count what another source counted before; set while such credit exists."""
+        """Takes off a growth what another source counted before; set while such credit exists."""
         self.is_continued: Callable[[Flow], bool] | None = None
         """True for a flow that another source announced before."""
         self._tracked: dict[int, _Tracked] = {}
+        self._grown: dict[int, Flow] = {}
+        self._grown_since = 0.0
         self._clock = clock
         self._monotonic = monotonic
 
@@ -107,6 +145,40 @@ class LanAccounting:
         """Counts the flow for its clients and its destination."""
         if id(flow) not in self._tracked:
             self._track(flow, new=not (self.is_continued and self.is_continued(flow)))
+
+    def flow_counted(
+        self,
+        flow: Flow,
+        local_bytes: int,
+        other_bytes: int,
+        undirected_bytes: int,
+        local_packets: int,
+        other_packets: int,
+        undirected_packets: int,
+    ) -> None:
+        """Notes that the flow grew; its own sums say by how much."""
+        grown = self._grown
+        if not grown:
+            self._grown_since = self._monotonic()
+        grown[id(flow)] = flow
+        if len(grown) >= MAX_GROWN:
+            self.settle()
+
+    def flow_ended(self, flow: Flow) -> None:
+        """The flow is no longer live; its figures stay."""
+        if self._grown.pop(id(flow), None) is not None:
+            self._spread(flow, self._clock())
+        tracked = self._tracked.get(id(flow))
+        if tracked is None:
+            return
+        if flow.protocol != tracked.row.protocol or flow.application != tracked.row.application:
+            self._reclassify(tracked)
+        del self._tracked[id(flow)]
+        self.totals.live -= tracked.live
+        for tally in self._tallies(tracked):
+            tally.live = max(0, tally.live - tracked.live)
+
+    # --- other sources
 
     def flow_from_conntrack(self, flow: Flow, new: bool, live: bool) -> None:
         """A flow that conntrack tells of: one more flow only if `new`, one more live one only if `live`."""
@@ -129,121 +201,55 @@ class LanAccounting:
         """All flows that live."""
         return [tracked.flow for tracked in self._tracked.values()]
 
-    def flow_counted(  # noqa: PLR0912, PLR0915 - the ingest loop: a call less is a microsecond less
-        self,
-        flow: Flow,
-        local_bytes: int,
-        other_bytes: int,
-        undirected_bytes: int,
-        local_packets: int,
-        other_packets: int,
-        undirected_packets: int,
-    ) -> None:
-        """Counts the bytes for its clients, destination, protocol and the history."""
-        tracked = self._tracked.get(id(flow))
-        if tracked is None:
-            tracked = self._track(flow, new=True)
-        elif flow.protocol != tracked.protocol or flow.application != tracked.application:
-            self._reclassify(tracked, local_bytes, other_bytes, undirected_bytes)
-        now = self._clock()
-        seen = flow.last_seen_at
-        if not now - 60.0 < seen <= now:
-            seen = now
-        if flow.agent != CONNTRACK:
-            mono = self._monotonic()
-            if mono - self.counted_at > BURST_GAP_S or mono - self.burst_began > BURST_MAX_S:
-                self.burst_interval = mono - self.burst_began if self.burst else 0.0
-                self.burst += 1
-                self.burst_began = mono
-            self.counted_at = mono
-            if self.already_counted is not None:
-                local_bytes, other_bytes, undirected_bytes, local_packets, other_packets, undirected_packets = (
-                    self.already_counted(
-                        flow,
-                        (local_bytes, other_bytes, undirected_bytes, local_packets, other_packets, undirected_packets),
-                    )
-                )
+    # --- reading
 
-        self.packets += local_packets + other_packets + undirected_packets
-        total_in, total_out = (local_bytes, other_bytes) if tracked.swapped else (other_bytes, local_bytes)
-        totals = self.totals
-        totals.bytes_in += total_in
-        totals.bytes_out += total_out
-        totals.bytes_unsplit += undirected_bytes
-        row = tracked.row
-        if row is not None:
-            row.bytes_in += total_in
-            row.bytes_out += total_out
-            row.bytes_unsplit += undirected_bytes
-            row.last_seen_at = seen
-        size = local_bytes + other_bytes + undirected_bytes
-        destination = tracked.destination
-        if destination is not None:
-            if not destination.present:
-                destination = self._visit(tracked, destination)
-            destination.add(total_in, total_out, undirected_bytes)
-            destination.last_seen_at = seen
-            if flow.hostname and flow.hostname != destination.hostname:
-                destination.describe(flow)
-        for end in tracked.ends:
-            client = end.client
-            if not client.present:
-                client = self._rebind(tracked, end)
-            bytes_in, bytes_out = (other_bytes, local_bytes) if end.local else (local_bytes, other_bytes)
-            client.bytes_in += bytes_in
-            client.bytes_out += bytes_out
-            client.bytes_unsplit += undirected_bytes
-            client.packets += local_packets + other_packets + undirected_packets
-            client.last_seen_at = seen
-            client.last_proto = tracked.protocol
-            client.last_app = tracked.application
-            if client.burst != self.burst:
-                client.burst = self.burst
-                client.burst_in = client.burst_out = 0
-            client.burst_in += bytes_in
-            client.burst_out += bytes_out
-            end.application.add(bytes_in, bytes_out, undirected_bytes)
-            end.protocol.add(bytes_in, bytes_out, undirected_bytes)
-            if end.share is not None:
-                end.share[0] += size
-            pending = self.pending.get(end.pending)
-            if pending is None:
-                pending = self._pend(end.pending)
-            pending[0] += bytes_in
-            pending[1] += bytes_out
-            pending[2] += undirected_bytes
-
-    def flow_ended(self, flow: Flow) -> None:
-        """The flow is no longer live; its figures stay."""
-        tracked = self._tracked.pop(id(flow), None)
-        if tracked is None:
+    def settle(self) -> None:
+        """Spreads what the flows have grown by since the last time."""
+        grown = self._grown
+        if not grown:
             return
-        if flow.protocol != tracked.protocol or flow.application != tracked.application:
-            self._reclassify(tracked, 0, 0, 0)
-        self.totals.live -= tracked.live
-        for tally in self._tallies(tracked):
-            tally.live = max(0, tally.live - tracked.live)
+        self._grown = {}
+        if any(flow.agent != CONNTRACK for flow in grown.values()):
+            began = self._grown_since
+            if began - self.counted_at > BURST_GAP_S or began - self.burst_began > BURST_MAX_S:
+                self.burst_interval = began - self.burst_began if self.burst else 0.0
+                self.burst += 1
+                self.burst_began = began
+            self.counted_at = self._monotonic()
+        now = self._clock()
+        for flow in grown.values():
+            self._spread(flow, now)
 
-    # --- the rest
-
-    @property
-    def live(self) -> int:
-        """Flows that live."""
-        return len(self._tracked)
+    def pending(self) -> Pending:
+        """What the history has not got yet, still to be taken."""
+        self.settle()
+        found: Pending = {key: list(figures) for key, figures in self.clients.leftover.items()}
+        for client in self.clients:
+            client.kinds.peek(client.key, found)
+        return found
 
     def take_pending(self) -> Pending:
         """What the history has not got yet; from here on it is the history's."""
-        pending, self.pending = self.pending, {}
-        return pending
+        self.settle()
+        found, self.clients.leftover = self.clients.leftover, {}
+        for client in self.clients:
+            client.kinds.take(client.key, found)
+        return found
+
+    def give_back(self, pending: Pending) -> None:
+        """The history could not take it now."""
+        for key, figures in pending.items():
+            kept = self.clients.leftover.setdefault(key, [0, 0, 0, 0])
+            for index, figure in enumerate(figures):
+                kept[index] += figure
 
     def rename_client(self, old: str, new: str) -> None:
         """A client's key changed: what goes by keys follows."""
         self.destinations.rename_client(old, new)
-        for key in [key for key in self.pending if key[0] == old]:
-            figures = self.pending.pop(key)
-            into = self._pend((new, key[1]))
-            for index, figure in enumerate(figures):
-                into[index] += figure
+        moved = {key: figures for key, figures in self.clients.leftover.items() if key[0] == old}
+        for key in moved:
+            del self.clients.leftover[key]
+        self.give_back({(new, application): figures for (_, application), figures in moved.items()})
 
     def counters(self) -> dict[str, int]:
         """Drops and oddities."""
@@ -254,82 +260,144 @@ class LanAccounting:
             "lan_destinations_dropped": self.destinations.dropped,
             "lan_protocols_dropped": self.protocols.dropped,
             "lan_flows_without_client": self.flows_without_client,
-            "lan_history_dropped": self.pending_dropped,
         }
+
+    # --- the rest
+
+    def _spread(self, flow: Flow, now: float) -> None:
+        tracked = self._tracked.get(id(flow))
+        if tracked is None:
+            tracked = self._track(flow, new=True)
+        row = tracked.row
+        if flow.protocol != row.protocol or flow.application != row.application:
+            self._reclassify(tracked)
+            row = tracked.row
+        grown = tracked.grow()
+        if self.already_counted is not None and flow.agent != CONNTRACK:
+            grown = self.already_counted(flow, grown)
+        local, other, unsplit, local_packets, other_packets, unsplit_packets = grown
+        packets = local_packets + other_packets + unsplit_packets
+        seen = flow.last_seen_at
+        if not now - 60.0 < seen <= now:
+            seen = now
+
+        self.packets += packets
+        size_in, size_out = (local, other) if tracked.swapped else (other, local)
+        totals = self.totals
+        totals.bytes_in += size_in
+        totals.bytes_out += size_out
+        row.bytes_in += size_in
+        row.bytes_out += size_out
+        if unsplit:
+            totals.bytes_unsplit += unsplit
+            row.bytes_unsplit += unsplit
+        row.last_seen_at = seen
+        destination = tracked.destination
+        if destination is not None:
+            if not destination.present:
+                destination = self._revisit(tracked, destination)
+            destination.bytes_in += size_in
+            destination.bytes_out += size_out
+            destination.bytes_unsplit += unsplit
+            destination.last_seen_at = seen
+            if flow.hostname is not destination.hostname:
+                destination.describe(flow)
+        end = tracked.one
+        if end is not None:
+            self._credit(tracked, end, (local, other, unsplit), packets, seen)
+            if tracked.two is not None:
+                self._credit(tracked, tracked.two, (local, other, unsplit), packets, seen)
+
+    def _credit(self, tracked: _Tracked, end: _End, grown: tuple[int, int, int], packets: int, seen: float) -> None:
+        client = end.client
+        if not client.present:
+            client = self._rebind(tracked, end)
+        unsplit = grown[2]
+        bytes_in, bytes_out = (grown[1], grown[0]) if end.local else (grown[0], grown[1])
+        client.bytes_in += bytes_in
+        client.bytes_out += bytes_out
+        client.packets += packets
+        client.last_seen_at = seen
+        client.last_row = tracked.row
+        if client.burst != self.burst:
+            client.burst = self.burst
+            client.burst_in = client.burst_out = 0
+        client.burst_in += bytes_in
+        client.burst_out += bytes_out
+        kind = end.kind
+        kind.bytes_in += bytes_in
+        kind.bytes_out += bytes_out
+        if unsplit:
+            client.bytes_unsplit += unsplit
+            kind.bytes_unsplit += unsplit
+        if end.share is not None:
+            end.share.bytes += bytes_in + bytes_out + unsplit
 
     def _track(self, flow: Flow, new: bool, live: int = 1) -> _Tracked:
         """Finds the rows of a flow; `new` counts it as one more flow in each."""
         now = self._clock()
-        tracked = self._tracked[id(flow)] = _Tracked(flow)
-        tracked.live = live
+        row = self.protocols.of(flow.protocol, flow.application, now)
+        row.last_seen_at = now
+        tracked = self._tracked[id(flow)] = _Tracked(flow, row, live)
         ends = ends_of(flow, self.around)
         tracked.swapped = ends.local is None and ends.other is not None
-        if self.track_protocols:
-            tracked.row = self.protocols.of(flow.protocol, flow.application, now)
-            tracked.row.last_seen_at = now
         if self.track_clients:
-            sides = ((ends.local, True), (ends.other, False))
-            tracked.ends = tuple(self._end(flow, side, local, now) for side, local in sides if side is not None)
-            if not tracked.ends:
+            for side, local in ((ends.local, True), (ends.other, False)):
+                if side is None:
+                    continue
+                client = self.clients.resolve(side[0], side[1], flow.interface, now)
+                client.last_seen_at = max(client.last_seen_at, now)
+                client.last_row = row
+                if local and flow.hostname_source == "dhcp" and flow.hostname:
+                    client.self_name = flow.hostname
+                end = _End(client, client.kinds.of(row), local)
+                tracked.one, tracked.two = (end, None) if tracked.one is None else (tracked.one, end)
+            if tracked.one is None:
                 self.flows_without_client += 1
         if self.track_destinations and ends.remote:
-            tracked.destination = self._destination(flow, ends, now)
-            for end in tracked.ends:
-                end.share = tracked.destination.client_share(end.client.key)
+            self._visit(tracked, ends.remote, now)
         self.totals.live += live
         self.totals.flows += new
         for tally in self._tallies(tracked):
             tally.live += live
             tally.flows += new
         if new:
-            for end in tracked.ends:
+            for end in tracked.ends():
                 if end.share is not None:
-                    end.share[1] += 1
-                self._pend(end.pending)[3] += 1
+                    end.share.hits += 1
         return tracked
 
-    def _end(self, flow: Flow, side: tuple[str, str], local: bool, now: float) -> _End:
-        client = self.clients.resolve(*side, flow.interface, now)
-        client.last_seen_at = max(client.last_seen_at, now)
-        if flow.hostname_source == "dhcp" and flow.hostname and local:
-            client.self_name = flow.hostname
-        end = _End(client, local)
-        self._classify(end, flow)
-        return end
-
-    def _classify(self, end: _End, flow: Flow) -> None:
-        client = end.client
-        client.last_proto, client.last_app = flow.protocol, flow.application
-        end.application = client.applications.of(label(flow.protocol, flow.application))
-        end.protocol = client.protocols.of(flow.protocol)
-        end.pending = (client.key, label(flow.protocol, flow.application))
-
-    def _destination(self, flow: Flow, ends: Ends, now: float) -> Destination:
-        ip, port = (flow.other_ip, flow.other_port) if ends.remote == "other" else (flow.local_ip, flow.local_port)
-        inbound = flow.local_origin == (ends.remote == "local")
+    def _visit(self, tracked: _Tracked, remote: str, now: float) -> None:
+        flow = tracked.flow
+        ip, port = (flow.other_ip, flow.other_port) if remote == "other" else (flow.local_ip, flow.local_port)
+        inbound = flow.local_origin == (remote == "local")
         destination = self.destinations.of((ip, 0 if inbound else port, flow.ip_protocol), now)
         destination.describe(flow)
         destination.last_seen_at = max(destination.last_seen_at, now)
-        return destination
+        tracked.destination = destination
+        for end in tracked.ends():
+            end.share = destination.make_share(end.client.key)
 
     def _tallies(self, tracked: _Tracked) -> list[Tally]:
-        tallies: list[Tally] = [tally for tally in (tracked.row, tracked.destination) if tally is not None]
-        for end in tracked.ends:
+        tallies: list[Tally] = [tracked.row]
+        if tracked.destination is not None:
+            tallies.append(tracked.destination)
+        for end in tracked.ends():
             if end.client.merged_into is not None:
                 self._rebind(tracked, end)
-            tallies += (end.client, end.application, end.protocol)
+            tallies += (end.client, end.kind)
         return tallies
 
-    def _visit(self, tracked: _Tracked, gone: Destination) -> Destination:
+    def _revisit(self, tracked: _Tracked, gone: Destination) -> Destination:
         """The destination's row was dropped while the flow lives: a new row goes on from zero."""
         destination = self.destinations.of(gone.key, self._clock())
         destination.describe(tracked.flow)
         destination.flows += 1
         destination.live += tracked.live
-        for end in tracked.ends:
-            end.share = destination.client_share(end.client.key)
+        for end in tracked.ends():
+            end.share = destination.make_share(end.client.key)
             if end.share is not None:
-                end.share[1] += 1
+                end.share.hits += 1
         tracked.destination = destination
         return destination
 
@@ -345,50 +413,29 @@ class LanAccounting:
             client.flows += 1
             client.live += tracked.live
         end.client = client
-        self._classify(end, tracked.flow)
+        end.kind = client.kinds.of(tracked.row)
         if not merged:
-            for tally in (end.application, end.protocol):
-                tally.flows += 1
-                tally.live += tracked.live
+            end.kind.flows += 1
+            end.kind.live += tracked.live
         if tracked.destination is not None:
-            end.share = tracked.destination.client_share(client.key)
+            end.share = tracked.destination.make_share(client.key)
         return client
 
-    def _reclassify(self, tracked: _Tracked, local_bytes: int, other_bytes: int, undirected_bytes: int) -> None:
-        """The agent knows better now what the flow is: what it counted so far moves along, in history it stays."""
+    def _reclassify(self, tracked: _Tracked) -> None:
+        """The agent knows better now what the flow is: what was counted so far moves along (not in written history)."""
         flow = tracked.flow
-        local = max(0, flow.local_bytes - local_bytes)
-        other = max(0, flow.other_bytes - other_bytes)
-        unsplit = max(0, flow.undirected_bytes - undirected_bytes)
-        tracked.protocol, tracked.application = flow.protocol, flow.application
-        if tracked.row is not None:
-            row = self.protocols.of(flow.protocol, flow.application, self._clock())
-            total_in, total_out = (local, other) if tracked.swapped else (other, local)
-            tracked.row.move(row, (total_in, total_out, unsplit), live=tracked.live)
-            tracked.row = row
-        for end in tracked.ends:
+        local, other, unsplit = tracked.local_bytes, tracked.other_bytes, tracked.undirected_bytes
+        row = self.protocols.of(flow.protocol, flow.application, self._clock())
+        figures = (local, other, unsplit) if tracked.swapped else (other, local, unsplit)
+        tracked.row.move(row, figures, tracked.live)
+        for end in tracked.ends():
             if not end.client.present:
                 self._rebind(tracked, end)
-                continue
-            figures = (other, local, unsplit) if end.local else (local, other, unsplit)
-            before = (end.application, end.protocol, end.pending)
-            self._classify(end, flow)
-            for old, now in ((before[0], end.application), (before[1], end.protocol)):
-                if old is not now:
-                    old.move(now, figures, live=tracked.live)
-            pending = self.pending.get(before[2])
-            if pending is not None and pending[3] > 0 and before[2] != end.pending:
-                pending[3] -= 1
-                self._pend(end.pending)[3] += 1
+            before, end.kind = end.kind, end.client.kinds.of(row)
+            if before is not end.kind:
+                figures = (other, local, unsplit) if end.local else (local, other, unsplit)
+                before.hand_over(end.kind, figures, tracked.live)
+            end.client.last_row = row
+        tracked.row = row
         if tracked.destination is not None:
             tracked.destination.describe(flow)
-
-    def _pend(self, key: tuple[str, str]) -> list[int]:
-        pending = self.pending.get(key)
-        if pending is None:
-            pending = [0, 0, 0, 0]
-            if len(self.pending) < PENDING_LIMIT:
-                self.pending[key] = pending
-            else:
-                self.pending_dropped += 1
-        return pending

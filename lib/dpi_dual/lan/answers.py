@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from dpi_dual.capture.flow_rows import row as flow_row
-from dpi_dual.capture.flows import FlowTable, TrackedFlow
+from dpi_dual.capture.flows import FlowTable
 from dpi_dual.errors import QueryError
 from dpi_dual.lan.accounting import LanAccounting
 from dpi_dual.lan.clients import ACTIVE_S, Client
@@ -18,6 +18,7 @@ from dpi_dual.lan.paging import page
 from dpi_dual.lan.protocols import ProtocolRow
 from dpi_dual.lan.rates import InterfaceMeter, RateMeter
 from dpi_dual.lan.tally import Tally
+from dpi_dual.model import Flow
 
 Answer = dict[str, object]
 
@@ -127,13 +128,13 @@ class LanAnswers:
     def destinations(self, limit: int = 50, before: str = "", client: str = "", search: str = "") -> Answer:
         """A page of destinations, largest first; with `client` only its own, with its own bytes and hits."""
         key = self.find(client).key if client else ""
-        rows = [row for row in self.accounting.destinations if not key or key in row.clients]
+        rows = [row for row in self.accounting.destinations if not key or row.share(key) is not None]
         if search:
             wanted = search.casefold()
             rows = [row for row in rows if wanted in row.ip or wanted in row.hostname.casefold()]
 
         def size(row: Destination) -> float:
-            return row.clients[key][0] if key else row.bytes
+            return _shared(row, key) if key else row.bytes
 
         shown, following = page(rows, size, _serial, lambda row: row.row(key), limit, before)
         return _list("destinations", shown, len(rows), following)
@@ -149,7 +150,7 @@ class LanAnswers:
         rows: list[tuple[int, str, Tally]]
         if client:
             # Names of one client have no numbers; their order is stable while the client is there.
-            found = self.find(client).applications.items()
+            found = self.find(client).kinds.applications().items()
             rows = [(number, name, tally) for number, (name, tally) in enumerate(found)]
         else:
             rows = self.accounting.protocols.applications()
@@ -168,7 +169,7 @@ class LanAnswers:
         address = clean_ip(ip) if ip else ""
         if ip and not address:
             raise QueryError("bad_address", f"{ip!r} is not an IPv4 or IPv6 address")
-        rows: list[TrackedFlow] = list(self.table.flows_of(address) if address else self.table.all())
+        rows: list[Flow] = list(self.table.flows_of(address) if address else self.table.all())
         rows += [flow for flow in self.fallback.flows() if not address or address in (flow.local_ip, flow.other_ip)]
         rows = [
             flow
@@ -176,7 +177,7 @@ class LanAnswers:
             if (state == "all" or bool(flow.ended_at) == (state == "finished"))
             and (not protocol or flow.protocol.casefold() == protocol.casefold())
         ]
-        shown, following = page(rows, _first_seen_at, lambda flow: flow.serial, flow_row, limit, before)
+        shown, following = page(rows, _first_seen_at, _flow_serial, flow_row, limit, before)
         return _list("flows", shown, len(rows), following)
 
     # --- one client
@@ -202,12 +203,12 @@ class LanAnswers:
         flows = {id(flow): flow for ip in addresses for flow in self.table.flows_of(ip)}
         flows |= {id(flow): flow for flow in self.fallback.flows() if addresses & {flow.local_ip, flow.other_ip}}
         newest = sorted(flows.values(), key=lambda flow: flow.last_seen_at, reverse=True)[:CLIENT_FLOWS]
-        destinations = [row for row in self.accounting.destinations if key in row.clients]
-        destinations.sort(key=lambda row: row.clients[key][0], reverse=True)
+        destinations = [row for row in self.accounting.destinations if row.share(key) is not None]
+        destinations.sort(key=lambda row: _shared(row, key), reverse=True)
         return {
             "client": self._client_row(found),
-            "applications": found.applications.top(len(found.applications), "application"),
-            "protocols": found.protocols.top(len(found.protocols), "protocol"),
+            "applications": _by_size(found.kinds.applications(), "application"),
+            "protocols": _by_size(found.kinds.protocols(), "protocol"),
             "destinations": [row.row(key) for row in destinations[:CLIENT_DESTINATIONS]],
             "destinations_total": len(destinations),
             "flows": [flow_row(flow) for flow in newest],
@@ -229,7 +230,7 @@ class LanAnswers:
         if period not in PERIODS:
             raise QueryError("bad_period", f"period must be one of {', '.join(PERIODS)}")
         key = self._history_key(client) if client else ""
-        store, pending = self.history_store, self.accounting.pending
+        store, pending = self.history_store, self.accounting.pending()
         points = store.points(period, key, application, pending)
         answer: Answer = {"period": period, "points": points}
         answer["bytes"] = sum(int(str(point["bytes"])) for point in points)
@@ -254,7 +255,21 @@ def _size(row: Tally) -> float:
     return row.bytes
 
 
-def _first_seen_at(row: Client | TrackedFlow) -> float:
+def _flow_serial(flow: Flow) -> int:
+    return int(getattr(flow, "serial", 0))
+
+
+def _shared(row: Destination, client: str) -> int:
+    share = row.share(client)
+    return share.bytes if share is not None else 0
+
+
+def _by_size(tallies: dict[str, Tally], name: str) -> list[Answer]:
+    largest = sorted(tallies.items(), key=lambda item: item[1].bytes, reverse=True)
+    return [{name: text, **tally.figures()} for text, tally in largest]
+
+
+def _first_seen_at(row: Client | Flow) -> float:
     return row.first_seen_at
 
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from heapq import nsmallest
 
 from dpi_dual.lan.ends import Neighbourhood, is_random_mac
-from dpi_dual.lan.tally import NamedTallies, Tally, serials
+from dpi_dual.lan.kinds import Kinds, Pending
+from dpi_dual.lan.protocols import ProtocolRow
+from dpi_dual.lan.tally import Tally, serials
 
 #: A client is active when it was seen within this many seconds: two DHCP-quiet minutes of a phone and some reserve.
 ACTIVE_S = 300
 #: Addresses kept a client: one IPv4, link-local, stable and a week of temporary IPv6 addresses (RFC 8981).
 MAX_ADDRESSES = 16
 MAX_CLIENTS = 2000
-MAX_APPLICATIONS = 32
-MAX_PROTOCOLS = 16
 
 
 class Client(Tally):
@@ -23,20 +23,18 @@ class Client(Tally):
     __slots__ = (
         "addresses",
         "announced",
-        "applications",
         "burst",
         "burst_in",
         "burst_out",
         "first_seen_at",
         "interface",
-        "last_app",
-        "last_proto",
+        "kinds",
+        "last_row",
         "last_seen_at",
         "mac",
         "merged_into",
         "packets",
         "present",
-        "protocols",
         "rx_bps",
         "self_name",
         "serial",
@@ -48,11 +46,9 @@ class Client(Tally):
         self.mac = mac
         self.interface = interface
         self.addresses: dict[str, float] = {}
-        self.applications = NamedTallies(MAX_APPLICATIONS)
-        self.protocols = NamedTallies(MAX_PROTOCOLS)
+        self.kinds = Kinds()
+        self.last_row: ProtocolRow | None = None
         self.packets = 0
-        self.last_proto = ""
-        self.last_app = ""
         self.first_seen_at = now
         self.last_seen_at = now
         self.rx_bps = 0
@@ -97,8 +93,8 @@ class Client(Tally):
             "packets": self.packets,
             "rx_bps": self.rx_bps,
             "tx_bps": self.tx_bps,
-            "last_proto": self.last_proto,
-            "last_app": self.last_app,
+            "last_proto": self.last_row.protocol if self.last_row else "",
+            "last_app": self.last_row.application if self.last_row else "",
             "active": now - self.last_seen_at <= ACTIVE_S,
             "first_seen_at": round(self.first_seen_at, 3),
             "last_seen_at": round(self.last_seen_at, 3),
@@ -115,6 +111,8 @@ class ClientTable:
         self.merged = 0
         self.addresses_dropped = 0
         self._renamed: list[tuple[str, Client]] = []
+        self.leftover: Pending = {}
+        """What the history has not got yet of clients that are gone."""
         self._by_key: dict[str, Client] = {}
         self._by_ip: dict[str, Client] = {}
 
@@ -164,7 +162,7 @@ class ClientTable:
         client = self._by_key.get(mac)
         if client is None:
             client = self._by_key[mac] = Client(mac, nameless.interface, nameless.first_seen_at)
-            client.last_proto, client.last_app = nameless.last_proto, nameless.last_app
+            client.last_row = nameless.last_row
             client.self_name = nameless.self_name
         self._merge(nameless, client)
         return client
@@ -179,8 +177,7 @@ class ClientTable:
         del self._by_key[gone.key]
         into.absorb(gone)
         into.packets += gone.packets
-        into.applications.absorb(gone.applications)
-        into.protocols.absorb(gone.protocols)
+        into.kinds.swallow(gone.kinds)
         into.first_seen_at = min(into.first_seen_at, gone.first_seen_at)
         into.last_seen_at = max(into.last_seen_at, gone.last_seen_at)
         gone.merged_into = into
@@ -229,6 +226,7 @@ class ClientTable:
             self.dropped += 1
 
     def _drop(self, client: Client) -> None:
+        client.kinds.take(client.key, self.leftover)
         del self._by_key[client.key]
         for ip in client.addresses:
             if self._by_ip.get(ip) is client:

@@ -8,7 +8,7 @@ from heapq import nsmallest
 from dpi_dual.lan.tally import Tally, serials
 from dpi_dual.model import Flow
 
-MAX_DESTINATIONS = 4000
+MAX_DESTINATIONS = 3000
 #: Clients remembered a destination; the totals of the row count all of them.
 MAX_CLIENTS_EACH = 32
 
@@ -21,14 +21,22 @@ _TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 Key = tuple[str, int, int]
 
 
+class Share:
+    """One client's part of a destination: bytes both ways, and flows."""
+
+    __slots__ = ("bytes", "client", "hits")
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.bytes = 0
+        self.hits = 0
+
+
 class Destination(Tally):
     """One remote address, port and transport protocol. `flows` are the hits."""
 
     __slots__ = (
         "application",
-        "clients",
-        "clients_more",
-        "first_seen_at",
         "hostname",
         "hostname_rank",
         "ip",
@@ -38,6 +46,7 @@ class Destination(Tally):
         "present",
         "protocol",
         "serial",
+        "shares",
     )
 
     def __init__(self, key: Key, now: float) -> None:
@@ -47,10 +56,8 @@ class Destination(Tally):
         self.hostname_rank = 0
         self.protocol = ""
         self.application = ""
-        self.first_seen_at = now
         self.last_seen_at = now
-        self.clients: dict[str, list[int]] = {}
-        self.clients_more = False
+        self.shares: tuple[Share, ...] = ()
         self.present = True
         self.serial = next(serials)
 
@@ -70,14 +77,19 @@ class Destination(Tally):
         if flow.application != "Unknown" or not self.application:
             self.application = flow.application
 
-    def client_share(self, client: str) -> list[int] | None:
-        """[bytes, hits] of one client, or None when the row has its share of clients already."""
-        share = self.clients.get(client)
-        if share is None:
-            if len(self.clients) >= MAX_CLIENTS_EACH:
-                self.clients_more = True
-                return None
-            share = self.clients[client] = [0, 0]
+    def share(self, client: str) -> Share | None:
+        """What one client has of it, None if nothing is known."""
+        for share in self.shares:
+            if share.client == client:
+                return share
+        return None
+
+    def make_share(self, client: str) -> Share | None:
+        """What one client has of it, beginning with nothing; None when too many clients have one already."""
+        share = self.share(client)
+        if share is None and len(self.shares) < MAX_CLIENTS_EACH:
+            share = Share(client)
+            self.shares += (share,)
         return share
 
     def row(self, client: str = "") -> dict[str, object]:
@@ -85,7 +97,7 @@ class Destination(Tally):
 
         `port` 0 with `inbound` stands for connections that the remote end opened: its port means nothing.
         """
-        share = self.clients.get(client) if client else None
+        share = self.share(client) if client else None
         return {
             "ip": self.ip,
             "hostname": self.hostname,
@@ -93,13 +105,12 @@ class Destination(Tally):
             "proto": _TRANSPORTS.get(self.ip_protocol, str(self.ip_protocol)),
             "protocol": self.protocol,
             "application": self.application,
-            "bytes": share[0] if share else self.bytes,
-            "hits": share[1] if share else self.flows,
+            "bytes": share.bytes if share else self.bytes,
+            "hits": share.hits if share else self.flows,
             **({} if share else {"bytes_in": self.bytes_in, "bytes_out": self.bytes_out}),
             "inbound": self.port == 0 and self.ip_protocol in (6, 17, 132),
-            "clients": [client] if share else list(self.clients)[:8],
-            "clients_count": 1 if share else len(self.clients),
-            "first_seen_at": round(self.first_seen_at, 3),
+            "clients": [client] if share else [known.client for known in self.shares[:8]],
+            "clients_count": 1 if share else len(self.shares),
             "last_seen_at": round(self.last_seen_at, 3),
         }
 
@@ -148,14 +159,15 @@ class DestinationTable:
     def rename_client(self, old: str, new: str) -> None:
         """A client's key changed: its shares follow it."""
         for row in self:
-            share = row.clients.pop(old, None)
-            if share is not None:
-                known = row.clients.setdefault(new, [0, 0])
-                known[0] += share[0]
-                known[1] += share[1]
+            share, known = row.share(old), row.share(new)
+            if share is not None and known is None:
+                share.client = new
+            elif share is not None and known is not None:
+                known.bytes += share.bytes
+                known.hits += share.hits
+                row.shares = tuple(other for other in row.shares if other is not share)
 
     def shift(self, seconds: float) -> None:
         """Moves all times after the clock was set."""
         for row in self:
-            row.first_seen_at += seconds
             row.last_seen_at += seconds

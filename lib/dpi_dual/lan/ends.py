@@ -93,6 +93,8 @@ def ends_of(flow: Flow, around: Neighbourhood) -> Ends:
     is the other side, even where the agent called it remote.
     """
     local = _client(flow.local_mac, flow.local_ip, around)
+    if flow.other_type == "remote" and local is not None and flow.other_mac in around.router_macs:
+        return Ends(local, None, "other")  # what nearly all flows are
     if flow.other_type in ("multicast", "broadcast") or is_group_address(flow.other_ip):
         return Ends(local, None, "")
     other = None

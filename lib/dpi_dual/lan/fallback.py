@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from dpi_dual.capture.flows import TrackedFlow
 from dpi_dual.lan.accounting import CONNTRACK, Deltas, LanAccounting
 from dpi_dual.lan.ends import Neighbourhood
-from dpi_dual.lan.rates import ETHERNET_BYTES
+from dpi_dual.lan.rates import identity, on_wire
 from dpi_dual.lan.tally import serials
 from dpi_dual.model import Flow
 
 if TYPE_CHECKING:
-    from dpi_dual.capture.conntrack import Entry
+    from dpi_dual.capture.conntrack import Connection, Table
 
 #: How long after the agent came back its first counts may still hold what was counted here: netifyd's tick is 15 s.
 CREDIT_S = 90.0
 #: Growth remembered dump by dump; what is older is kept as one sum.
 MAX_STEPS = 8
 MAX_FLOWS = 16_384
+#: Incomplete dumps that a connection may be missing from.
+PATIENCE = 12
 #: A connection that is over for so long has been purged by any agent that still knew it (netifyd: 300 s and a tick).
 LEDGER_S = 330.0
 #: Our flows are numbered beyond any that a flow table ever reaches.
@@ -69,6 +71,13 @@ Step = tuple[float, Figures]
 """Growth found by the dump of that time."""
 
 
+@dataclass(slots=True, eq=False)
+class ConntrackFlow(Flow):
+    """A flow that conntrack tells of."""
+
+    serial: int = 0
+
+
 class LanView(NamedTuple):
     """A connection as the LAN's wire shows it."""
 
@@ -101,18 +110,18 @@ def flow_key(flow: Flow) -> Key:
     return _key(flow.ip_protocol, (flow.local_ip, flow.local_port), (flow.other_ip, flow.other_port))
 
 
-def lan_view(entry: Entry, around: Neighbourhood) -> LanView | None:
+def lan_view(entry: Connection, around: Neighbourhood) -> LanView | None:
     """How the LAN sees a connection; None if it is none of its clients'.
 
     The LAN sees the original tuple of what its clients opened (masquerading happens behind it), and the reply tuple of
     what came in through a port forward. A client that reaches another one by the router's outer address is taken
     for what it is: a flow between the two.
     """
-    if _is_client(entry.orig_src, around):
-        client = (entry.orig_src, entry.orig_sport)
-        if entry.reply_src != entry.orig_dst and _is_client(entry.reply_src, around):
+    if _is_client(entry.src, around):
+        client = (entry.src, entry.sport)
+        if entry.reply_src != entry.dst and _is_client(entry.reply_src, around):
             return LanView(client, (entry.reply_src, entry.reply_sport), True, True)
-        return LanView(client, (entry.orig_dst, entry.orig_dport), True, around.is_inside(entry.orig_dst))
+        return LanView(client, (entry.dst, entry.dport), True, around.is_inside(entry.dst))
     if _is_client(entry.reply_src, around):
         peer = (entry.reply_dst, entry.reply_dport)
         return LanView((entry.reply_src, entry.reply_sport), peer, False, around.is_inside(entry.reply_dst))
@@ -128,7 +137,7 @@ class _Counted:
 
     __slots__ = ("adopted", "agent_counted", "flow", "seen", "steps")
 
-    def __init__(self, flow: TrackedFlow, adopted: Flow | None, steps: list[Step]) -> None:
+    def __init__(self, flow: ConntrackFlow, adopted: Flow | None, steps: list[Step]) -> None:
         self.flow = flow
         self.adopted = adopted
         """The agent's flow that stands for it in lists and flow counts."""
@@ -176,24 +185,26 @@ class ConntrackFallback:
         self._claims: dict[int, tuple[Flow, list[int]]] = {}
         """Agent's flows that have claimed credit, by `id`, and what is left of it."""
         self._last: dict[int, Figures] = {}
+        self._complete = False
         self._round = 0
         self._stopped_at = 0.0
 
-    def flows(self) -> list[TrackedFlow]:
+    def flows(self) -> list[ConntrackFlow]:
         """The live flows that only conntrack tells of."""
         return [counted.flow for counted in self._flows.values() if counted.adopted is None]
 
-    def start(self, entries: Iterable[Entry], agent_flows: Iterable[Flow]) -> None:
+    def start(self, table: Table, agent_flows: Iterable[Flow]) -> None:
         """The agent is gone: takes the baseline, and what the agent knew of the connections that go on."""
         self.active = True
         self._last = {}
         self._accounting.already_counted = self._take_off
         self._accounting.is_continued = self._is_continued
-        self._read(entries, {flow_key(flow): flow for flow in agent_flows}, baseline=True)
+        self._complete = False
+        self._read(table, {flow_key(flow): flow for flow in agent_flows})
 
-    def update(self, entries: Iterable[Entry]) -> None:
+    def update(self, table: Table) -> None:
         """Counts what grew since the last dump."""
-        self._read(entries, {}, baseline=False)
+        self._read(table, {})
         if len(self._ledger) > MAX_FLOWS // 2:
             old = self._clock() - LEDGER_S
             for key in [key for key, counted in self._ledger.items() if 0 < counted.flow.ended_at < old]:
@@ -215,31 +226,41 @@ class ConntrackFallback:
             self._accounting.already_counted = None
             self._accounting.is_continued = None
 
-    def _read(self, entries: Iterable[Entry], known: dict[Key, Flow], baseline: bool) -> None:
+    def _read(self, table: Table, known: dict[Key, Flow]) -> None:
+        """Counts growth. What was not in a complete dump before is new and counts in full, else it is a baseline."""
         self._round += 1
         now, around = self._clock(), self._accounting.around
-        last, fresh = self._last, {}
-        for entry in entries:
+        complete = not table.left_out and not table.interrupted
+        fresh: dict[int, Figures] = {}
+        for entry in table.connections:
             view = lan_view(entry, around)
-            if view is None:
+            number = identity(entry)
+            if view is None or number in fresh:
                 continue
-            key = _key(entry.ip_protocol, view.client, view.peer)
+            key = _key(entry.protocol, view.client, view.peer)
             counted = self._flows.get(key)
             if counted is None:
                 if len(self._flows) >= MAX_FLOWS:
                     self.skipped += 1
                     continue
-                counted = self._begin(key, entry.ip_protocol, view, known.get(key), now)
+                counted = self._begin(key, entry.protocol, view, known.get(key), now)
             counted.seen = self._round
-            sent = (entry.orig_bytes + ETHERNET_BYTES * entry.orig_packets, entry.orig_packets)
-            answered = (entry.reply_bytes + ETHERNET_BYTES * entry.reply_packets, entry.reply_packets)
+            orig, reply = on_wire(entry)
+            sent, answered = (orig, entry.orig_packets or 0), (reply, entry.reply_packets or 0)
             local, other = (sent, answered) if view.opened else (answered, sent)
-            figures = fresh[entry.key] = (local[0], other[0], local[1], other[1])
-            if not baseline:
-                self._count(counted, _growth(last.get(entry.key), figures), now)
-        self._last = fresh
-        for key in [key for key, counted in self._flows.items() if counted.seen != self._round]:
+            figures = fresh[number] = (local[0], other[0], local[1], other[1])
+            before = self._last.get(number)
+            if before is not None or self._complete:
+                self._count(counted, _growth(before, figures), now)
+        # An incomplete dump leaves out connections that go on: they are over when they stay away.
+        oldest = self._round if complete else self._round - PATIENCE
+        for key in [key for key, counted in self._flows.items() if counted.seen < oldest]:
             self._end(self._flows.pop(key), "closed")
+        if not complete and len(fresh) < MAX_FLOWS:
+            for number, figures in self._last.items():
+                fresh.setdefault(number, figures)
+        self._last = fresh
+        self._complete = complete
 
     def _begin(self, key: Key, ip_protocol: int, view: LanView, agent_flow: Flow | None, now: float) -> _Counted:
         flow = self._flow(ip_protocol, view, now)
@@ -280,10 +301,10 @@ class ConntrackFallback:
         counted.flow.end_reason = reason
         self._accounting.flow_ended(counted.flow)
 
-    def _flow(self, ip_protocol: int, view: LanView, now: float) -> TrackedFlow:
+    def _flow(self, ip_protocol: int, view: LanView, now: float) -> ConntrackFlow:
         around = self._accounting.around
         protocol, guessed = protocol_of(ip_protocol, view.peer[1] if view.opened else view.client[1])
-        return TrackedFlow(
+        return ConntrackFlow(
             agent=CONNTRACK,
             interface=self.interface,
             key="",

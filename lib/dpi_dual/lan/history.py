@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
-from dpi_dual.lan.accounting import Pending
+from dpi_dual.lan.kinds import Pending
 from dpi_dual.model import Problem
 
 #: Hourly rows are kept this long; after that only the daily ones are.

@@ -8,16 +8,17 @@ from dpi_dual.lan.ends import Neighbourhood
 from dpi_dual.model import Problem
 
 if TYPE_CHECKING:
-    from dpi_dual.capture.conntrack import Entry
+    from dpi_dual.capture.conntrack import Table
 
 
 class Kernel:
+    counts_bytes = False
     """Until told otherwise the kernel knows nothing."""
 
     def neighbourhood(self, interfaces: tuple[str, ...]) -> Neighbourhood | None:
         return None
 
-    def connections(self) -> list[Entry] | None:
+    def connections(self) -> Table | None:
         return None
 
     def problems(self, needed: bool) -> list[Problem]:

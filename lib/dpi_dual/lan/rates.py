@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from dpi_dual.lan.accounting import LanAccounting
 from dpi_dual.lan.clients import Client, ClientTable
 
 if TYPE_CHECKING:
-    from dpi_dual.capture.conntrack import Entry
+    from dpi_dual.capture.conntrack import Connection, Table
 
 #: A tick is over when nothing was counted for this long.
 TICK_OVER_S = 1.0
@@ -25,6 +24,19 @@ ETHERNET_BYTES = 14
 _COUNTERS = ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
 
 
+def identity(entry: Connection) -> int:
+    """One number for a connection: the kernel gives an id again later, and ports are used again."""
+    return hash((entry.id, entry.protocol, entry.src, entry.sport, entry.dst, entry.dport))
+
+
+def on_wire(entry: Connection) -> tuple[int, int]:
+    """Bytes of the original and of the reply direction as the LAN's wire carried them, Ethernet headers included."""
+    return (
+        (entry.orig_bytes or 0) + ETHERNET_BYTES * (entry.orig_packets or 0),
+        (entry.reply_bytes or 0) + ETHERNET_BYTES * (entry.reply_packets or 0),
+    )
+
+
 class RateMeter:
     """Sets `rx_bps` and `tx_bps` of every client; `source` says where they came from: conntrack, an agent, or none.
 
@@ -37,28 +49,29 @@ class RateMeter:
         self.interval_s = 0.0
         self._last: dict[int, int] = {}
         self._last_at = 0.0
+        self._complete = True
         self._burst = 0
 
-    def from_conntrack(self, entries: Iterable[Entry], clients: ClientTable, mono: float) -> bool:
-        """Takes a complete dump; True if there was one before it to compare it with."""
+    def from_conntrack(self, table: Table, clients: ClientTable, mono: float) -> bool:
+        """Takes a dump; True if there was one before it to compare it with."""
         rates: dict[Client, list[int]] = {}
-        last, now = self._last, {}
+        last: dict[int, int] = self._last
+        now: dict[int, int] = {}
         compare = self._last_at > 0 and mono > self._last_at
-        for entry in entries:
-            sender, receiver = clients.get(entry.orig_src), clients.get(entry.reply_src)
-            if sender is None and receiver is None:
+        for entry in table.connections:
+            sender, receiver = clients.get(entry.src), clients.get(entry.reply_src)
+            key = identity(entry)
+            if (sender is None and receiver is None) or key in now:
                 continue
-            sent = entry.orig_bytes + ETHERNET_BYTES * entry.orig_packets
-            answered = entry.reply_bytes + ETHERNET_BYTES * entry.reply_packets
+            sent, answered = on_wire(entry)
             # One integer a connection instead of a tuple: a table of 10,000 costs 1 MB, not 2.
-            key = entry.key
             now[key] = sent << 64 | answered
-            if not compare:
+            before = last.get(key, 0 if self._complete else -1)
+            if not compare or before < 0:
                 continue
-            before = last.get(key, 0)
             sent -= before >> 64
             answered -= before & 0xFFFFFFFFFFFFFFFF
-            if sent < 0 or answered < 0:  # a new connection with an old one's key
+            if sent < 0 or answered < 0:  # the kernel began to count anew
                 continue
             for client, received, gave in ((sender, answered, sent), (receiver, sent, answered)):
                 if client is not None:
@@ -66,6 +79,7 @@ class RateMeter:
                     rate[0] += received
                     rate[1] += gave
         self._last = now
+        self._complete = not table.left_out and not table.interrupted
         interval = mono - self._last_at
         self._last_at = mono
         if not compare:

@@ -83,7 +83,6 @@ class LanStream(LanAnswers):
         self.history_store.history_days = lan.history_days
         self.accounting.track_clients = lan.track_clients
         self.accounting.track_destinations = lan.track_destinations
-        self.accounting.track_protocols = lan.track_protocols
         self.fallback.interface = lan.interface[0] if lan.interface else ""
 
     async def run(self) -> None:
@@ -92,6 +91,7 @@ class LanStream(LanAnswers):
         try:
             while True:
                 self.table.expire()
+                self.accounting.settle()
                 if self._monotonic() >= due:
                     due = self._monotonic() + self._settings.aggregate_interval
                     self.tick()
@@ -104,6 +104,7 @@ class LanStream(LanAnswers):
     def tick(self) -> None:
         """Brings everything up to date once, and publishes it."""
         now, mono = self._clock(), self._monotonic()
+        self.accounting.settle()
         self._follow_clock(now, mono)
         self._learn(now)
         self._follow_agent(mono)
@@ -134,7 +135,7 @@ class LanStream(LanAnswers):
     def _write_history(self, at: float) -> None:
         pending = self.accounting.take_pending()
         if pending and not self.history_store.add(pending, at):
-            self.accounting.pending = pending  # kept until it can be written
+            self.accounting.give_back(pending)
 
     def _follow_clock(self, now: float, mono: float) -> None:
         """When the clock is set (NTP after the start), times move along: idle for a second is not idle for years."""
@@ -183,34 +184,29 @@ class LanStream(LanAnswers):
         return _KNOWN_AGENTS[0] if heard else ""
 
     def _follow_agent(self, mono: float) -> None:
-        """Rates, and conntrack's flows while the agent is away."""
+        """Conntrack's flows while the agent is away, and the rates of clients."""
         agent = self._agent_now()
         if agent and self.fallback.active:
             self.fallback.stop()
         self.fallback.tick()
-        wanted = self._settings.realtime or not agent
-        if not wanted or mono - self._dumped_at < self._dump_cost_s / DUMP_SHARE:
-            if not wanted:
-                self.rates.forget_conntrack()
-                self.rates.from_ticks(self.accounting, agent, mono)
+        if mono - self._dumped_at < self._dump_cost_s / DUMP_SHARE:
             return
-        entries = self.kernel.connections()
+        table = self.kernel.connections() if self._settings.realtime or not agent else None
         self._dumped_at = mono
         self._dump_cost_s = self._monotonic() - mono
-        if entries is None:
-            self.rates.forget_conntrack()
-            if agent:
-                self.rates.from_ticks(self.accounting, agent, mono)
-            else:
-                self.rates.clear(self.accounting.clients)
-            return
-        if not agent:
+        if table is not None and not agent:
             if self.fallback.active:
-                self.fallback.update(entries)
+                self.fallback.update(table)
             else:
-                self.fallback.start(entries, self.accounting.live_flows())
-        if self._settings.realtime:
-            self.rates.from_conntrack(entries, self.accounting.clients, mono)
+                self.fallback.start(table, self.accounting.live_flows())
+        if table is not None and self._settings.realtime and self.kernel.counts_bytes:
+            self.rates.from_conntrack(table, self.accounting.clients, mono)
+            return
+        self.rates.forget_conntrack()
+        if agent:
+            self.rates.from_ticks(self.accounting, agent, mono)
+        else:
+            self.rates.clear(self.accounting.clients)
 
     # --- health
 
