@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.row import Row
+try:
+    import orjson
+except ImportError:
+    orjson = None
 
+from bench.row import Row
 from dpi_dual.capture.agent import CHUNK, AgentClient
-from dpi_dual.capture.decode import decode
 from dpi_dual.capture.flows import FlowTable
 from dpi_dual.capture.framing import Framing
 from dpi_dual.capture.summary import summarise
@@ -34,11 +37,12 @@ def _frame(message: dict[str, object]) -> bytes:
     return b'{"length": %d}\n%s' % (len(body), body)
 
 
-def announcement(number: int, at_ms: int, updated: bool = False) -> bytes:
-    """One `flow` message as netifyd 4.4.7 sends it."""
+def announcement(number: int, at_ms: int, updated: bool = False, hosts: int = 900) -> bytes:
+    """One `flow` message as netifyd 4.4.7 sends it; `hosts` bounds how many remote hosts there are."""
     protocol, name, port, ip_protocol = PROTOCOLS[number % len(PROTOCOLS)]
     client = number % 120
-    host = f"host{number % 900}.example.com"
+    remote = number % hosts
+    host = f"host{remote}.example.com"
     application = number % len(APPLICATIONS)
     flow: dict[str, object] = {
         "category": {"application": 29 if application else 0, "domain": 0, "protocol": 22},
@@ -62,7 +66,7 @@ def announcement(number: int, at_ms: int, updated: bool = False) -> bytes:
         "local_mac": f"02:00:5e:00:01:{2 + client:02x}",
         "local_origin": True,
         "local_port": 20_000 + number % 40_000,
-        "other_ip": f"198.51.{number // 250 % 250}.{number % 250}",
+        "other_ip": f"198.51.{remote // 250}.{remote % 250}",
         "other_mac": "02:00:5e:00:01:01",
         "other_port": port,
         "other_type": "remote",
@@ -139,9 +143,10 @@ def _ingest(chunks: list[list[bytes]]) -> float:
 
 
 def _decode_only(payloads: list[bytes]) -> float:
+    loads = orjson.loads if orjson else json.loads
     started = time.perf_counter()
     for payload in payloads:
-        decode(payload)
+        loads(payload)
     return time.perf_counter() - started
 
 
@@ -157,7 +162,7 @@ def _bytes_a_flow() -> float:
     agent.ingest(announcement(0, 1_795_311_026_000))
     before = _resident_bytes()
     for number in range(1, MEMORY_FLOWS):
-        agent.ingest(announcement(number, 1_795_311_026_000 + number))
+        agent.ingest(announcement(number, 1_795_311_026_000 + number, hosts=5000))
     for number in range(1, MEMORY_FLOWS):
         agent.ingest(counters("flow_stats", number, 1_795_311_041_000 + number, 1))
     return (_resident_bytes() - before) / (len(table) - 1)

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from dpi_dual.capture.decode import decode
+from dpi_dual.capture.decode import BAD, decode_all
 from dpi_dual.capture.framing import Framing, FramingError
 from dpi_dual.capture.ndpid import NdpidSession, is_private
 from dpi_dual.capture.netifyd import FLOW_STATS_SINCE, NetifydSession
@@ -117,29 +117,27 @@ class AgentClient:
 
     def ingest(self, data: bytes) -> None:
         """Handle what a read brought. Raises FramingError when the connection is of no further use."""
-        framing = self._framing
-        session = self.session
         now = self._heard_at = self._monotonic()
         self.last_message_at = self._clock()
-        if session is not None:
-            session.now = now
-        frames = bad = 0
+        broken: FramingError | None = None
+        payloads: list[bytes] = []
         try:
-            for payload in framing.feed(data):
-                if not frames:
-                    session = self._session_for(framing.kind)
-                    session.now = now
-                    handle = session.handle
-                frames += 1
-                try:
-                    message = decode(payload)
-                except (ValueError, RecursionError):
-                    bad += 1
-                    continue
-                handle(message)
-        finally:
-            self._counts["frames"] += frames
-            self._counts["frames_bad"] += bad
+            for payload in self._framing.feed(data):
+                payloads.append(payload)
+        except FramingError as error:
+            broken = error
+        if payloads:
+            session = self._session_for(self._framing.kind)
+            session.now = now
+            handle = session.handle
+            self._counts["frames"] += len(payloads)
+            for message in decode_all(payloads):
+                if message is BAD:
+                    self._counts["frames_bad"] += 1
+                else:
+                    handle(message)
+        if broken is not None:
+            raise broken
 
     def _session_for(self, framing_kind: str) -> Session:
         """The session with this kind of agent; the flows of another kind that was here before are over."""

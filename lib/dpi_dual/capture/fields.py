@@ -73,11 +73,8 @@ def text(value: object, limit: int = 64) -> str:
     return "".join(c for c in value if c.isprintable())
 
 
-def hostname(value: object) -> str:
-    """A host name as people compare them: lower case, no trailing dot, no blanks, nothing unprintable."""
-    if type(value) is not str:
-        return ""
-    name = text(value, MAX_HOSTNAME + 1).lower().rstrip(".")[:MAX_HOSTNAME]
+def _clean_hostname(raw: str) -> str:
+    name = text(raw, MAX_HOSTNAME + 1).lower().rstrip(".")[:MAX_HOSTNAME]
     return "".join(name.split()) if " " in name else name
 
 
@@ -98,6 +95,7 @@ def _canonical_mac(raw: str) -> str:
 
 _ips = Known(_canonical_ip)
 _macs = Known(_canonical_mac)
+_hostnames = Known(_clean_hostname)
 
 
 def ip(value: object) -> str:
@@ -108,3 +106,8 @@ def ip(value: object) -> str:
 def mac(value: object) -> str:
     """A valid hardware address in lower case, or ''."""
     return _macs[value] if type(value) is str else ""
+
+
+def hostname(value: object) -> str:
+    """A host name as people compare them: lower case, no trailing dot, no blanks, nothing unprintable."""
+    return _hostnames[value] if type(value) is str else ""

@@ -83,9 +83,10 @@ class FlowLog:
             self.write()
 
     def reconfigure(self, flow_dir: str, retention_s: float) -> None:
-        """Another place and time from now on. Files in the place before stay there: they are the owner's now."""
+        """Another place and time from now on; what is in the place before is deleted, as nobody would do it later."""
         if Path(flow_dir) != self._dir:
             self.close()
+            self._tidy(self._clock(), -120)
         self._dir = Path(flow_dir)
         self._retention_s = retention_s
         self._minute = 0

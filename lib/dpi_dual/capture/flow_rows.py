@@ -13,7 +13,8 @@ from dpi_dual.errors import QueryError
 from dpi_dual.model import Flow, community_id
 
 if TYPE_CHECKING:
-    from dpi_dual.capture.flows import FlowTable, TrackedFlow
+    from dpi_dual.capture.flows import FlowTable
+    from dpi_dual.capture.tallies import TrackedFlow
 
 #: The longest page there is, in rows and in bytes of JSON: rpcd dies of answers near 1 MiB, ours stay under 256 KiB.
 MAX_LIMIT = 500

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from dpi_dual.capture import flow_rows
-from dpi_dual.model import Flow, FlowSink, Problem
+from dpi_dual.capture.tallies import Tallies, TrackedFlow
+from dpi_dual.model import FlowSink, Problem
 
 #: A live flow nobody spoke of for so long has lost its end: netifyd purges an idle TCP flow after 300 s and tells
 #: at its next 15 s update; the rest is slack.
@@ -27,20 +29,8 @@ MAX_REMEMBERED = 2048
 MAX_ENDED_AT_ONCE = 2000
 
 
-@dataclass(slots=True, eq=False)
-class TrackedFlow(Flow):
-    """A flow and what its table keeps about it."""
-
-    serial: int = 0
-    """Counts the table's flows; newer is higher."""
-    heard_at: float = 0.0
-    """Monotonic time of the last message about it; of its end, once it has ended."""
-    carry: tuple[int, int, int, int] | None = None
-    """What the agent's protocol needs from one message to the next: local, other bytes, local, other packets."""
-
-
 class Source:
-    """The flows of one agent on one interface, least lately heard of first."""
+    """The flows of one agent on one interface."""
 
     __slots__ = ("agent", "idle_timeout_s", "interface", "live", "remembered", "table")
 
@@ -48,7 +38,7 @@ class Source:
         self.table = table
         self.agent = agent
         self.interface = interface
-        self.live: OrderedDict[str, TrackedFlow] = OrderedDict()
+        self.live: dict[str, TrackedFlow] = {}
         self.remembered: OrderedDict[str, tuple[int, int, float]] = OrderedDict()
         """Totals (bytes, packets, last seen) of keys that have no flow here: never announced, or ended by us."""
         self.idle_timeout_s: float | None = None
@@ -100,13 +90,14 @@ class FlowTable:
         self.counted_bytes = 0
         """Bytes of all flows that were ever here, counted since each was known."""
         self.unattributed = {"bytes": 0, "packets": 0, "messages": 0}
-        self._by_ip: dict[str, TrackedFlow | dict[TrackedFlow, None]] = {}
+        self.tallies = Tallies()
         self._serial = 0
         self._unintroduced: set[TrackedFlow] = set()
         self._started_per_s = [0] * 60
         self._started_second = int(monotonic())
-        self._counts = dict.fromkeys(("ended", "evicted", "idle", "reused", "resets", "finished_dropped"), 0)
+        self._counts = dict.fromkeys(("evicted", "idle", "reused", "resets", "finished_dropped"), 0)
         self._evicted_at = float("-inf")
+        self._idlest: list[tuple[float, Source, TrackedFlow]] = []
         self.set_sinks(sinks)
 
     def set_sinks(self, sinks: Sequence[FlowSink]) -> None:
@@ -132,10 +123,9 @@ class FlowTable:
         flow.heard_at = now
         source.live[flow.key] = flow
         self.live_count += 1
-        self._index(flow.local_ip, flow)
-        if flow.other_ip != flow.local_ip:
-            self._index(flow.other_ip, flow)
-        self._trim()
+        self.tallies.add(flow)
+        if self.live_count + len(self.finished) > self.max_flows:
+            self._trim()
         second = int(now)
         if second != self._started_second:
             self._turn_ring(second)
@@ -146,6 +136,10 @@ class FlowTable:
                 started(flow)
         else:
             self._unintroduced.add(flow)
+
+    def described(self, flow: TrackedFlow, hostname_before: str) -> None:
+        """The agent has changed its mind about what `flow` is; its host name was `hostname_before`."""
+        self.tallies.refile(flow, hostname_before)
 
     def introduce(self, flow: TrackedFlow) -> None:
         """Tell the sinks of a flow taken in without telling them."""
@@ -185,6 +179,12 @@ class FlowTable:
         if undirected_packets < 0:
             local_packets, other_packets, undirected_packets = split(packets, local_packets, other_packets)
         self.counted_bytes += bytes_
+        flow.local_peer.bytes += bytes_
+        flow.other_peer.bytes += bytes_
+        kind = flow.kind
+        kind.local_bytes += local_bytes
+        kind.other_bytes += other_bytes
+        kind.undirected_bytes += undirected_bytes
         flow.local_bytes += local_bytes
         flow.other_bytes += other_bytes
         flow.undirected_bytes += undirected_bytes
@@ -241,13 +241,11 @@ class FlowTable:
         flow.carry = None
         if reason in ("idle", "evicted"):  # the agent may speak of it again
             source.remember(flow.key, flow.total_bytes, flow.total_packets, flow.last_seen_at)
-        self._counts["ended"] += 1
         if reason in self._counts:
             self._counts[reason] += 1
         self.finished.append(flow)
         for ended in self._ended:
             ended(flow)
-        self._trim()
 
     def end_agent(self, agent: str, reason: str, interface: str | None = None) -> int:
         """All live flows of an agent (on one interface) are over; how many that were."""
@@ -267,12 +265,10 @@ class FlowTable:
         budget = MAX_ENDED_AT_ONCE
         for source in self.sources.values():
             limit = now - (self.idle_timeout_s if source.idle_timeout_s is None else source.idle_timeout_s)
-            while source.live and budget > 0:
-                flow = next(iter(source.live.values()))
-                if flow.heard_at > limit:
-                    break
+            idle = [flow for flow in source.live.values() if flow.heard_at <= limit]
+            for flow in idle[:budget]:
                 self.end(source, flow, "idle", now)
-                budget -= 1
+            budget = max(0, budget - len(idle))
         oldest = now - self.retention_s
         while self.finished and self.finished[0].heard_at <= oldest:
             self._forget()
@@ -299,12 +295,7 @@ class FlowTable:
 
     def flows_of(self, ip: str) -> list[TrackedFlow]:
         """Flows with `ip` at either end, live and lately finished, newest first."""
-        found = self._by_ip.get(ip)
-        if found is None:
-            return []
-        if isinstance(found, TrackedFlow):
-            return [found]
-        return sorted(found, key=lambda flow: flow.serial, reverse=True)
+        return self.tallies.flows_of(ip)
 
     def flows_1min(self) -> int:
         """How many flows began in the last 60 seconds."""
@@ -335,12 +326,23 @@ class FlowTable:
     # -- keeping it bounded ---------------------------------------------------------------------------------
 
     def _evict(self) -> None:
-        source = min(
-            (source for source in self.sources.values() if source.live),
-            key=lambda source: next(iter(source.live.values())).heard_at,
-        )
+        """Drop the flow that was idle longest.
+
+        The ones idle longest are looked up some hundred at a time, and from then on taken in turn: a flow that is
+        heard of meanwhile is passed over, and no other can have become older than those.
+        """
+        while True:
+            if not self._idlest:
+                heard = (
+                    (flow.heard_at, source, flow) for source in self.sources.values() for flow in source.live.values()
+                )
+                self._idlest = nsmallest(256, heard, key=itemgetter(0))
+                self._idlest.reverse()
+            heard_at, source, flow = self._idlest.pop()
+            if flow.heard_at == heard_at and not flow.end_reason:
+                break
         self._evicted_at = self.monotonic()
-        self.end(source, next(iter(source.live.values())), "evicted", self._evicted_at)
+        self.end(source, flow, "evicted", self._evicted_at)
 
     def _trim(self) -> None:
         room = self.max_flows - self.live_count
@@ -351,28 +353,7 @@ class FlowTable:
                 self._counts["finished_dropped"] += 1
 
     def _forget(self) -> None:
-        flow = self.finished.popleft()
-        self._unindex(flow.local_ip, flow)
-        if flow.other_ip != flow.local_ip:
-            self._unindex(flow.other_ip, flow)
-
-    def _index(self, ip: str, flow: TrackedFlow) -> None:
-        found = self._by_ip.get(ip)
-        if found is None:
-            self._by_ip[ip] = flow  # most remote addresses have one flow: no container for it
-        elif isinstance(found, TrackedFlow):
-            self._by_ip[ip] = {found: None, flow: None}
-        else:
-            found[flow] = None
-
-    def _unindex(self, ip: str, flow: TrackedFlow) -> None:
-        found = self._by_ip.get(ip)
-        if isinstance(found, dict):
-            found.pop(flow, None)
-            if not found:
-                del self._by_ip[ip]
-        elif found is flow:
-            del self._by_ip[ip]
+        self.tallies.remove(self.finished.popleft())
 
     def _turn_ring(self, second: int) -> None:
         for passed in range(self._started_second + 1, min(second, self._started_second + 60) + 1):

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from dpi_dual.capture import fields, protocols
-from dpi_dual.capture.flows import Source, TrackedFlow
+from dpi_dual.capture.flows import Source
 from dpi_dual.capture.session import Message, Route, Session
+from dpi_dual.capture.tallies import TrackedFlow
 
 _FLOW_EVENTS = frozenset(
     {"new", "detected", "detection-update", "update", "analyse", "guessed", "not-detected", "end", "idle"}
@@ -83,22 +84,18 @@ class NdpidSession(Session):
         self._threads: dict[tuple[str, str], set[object]] = {}
 
     def handle(self, message: Message) -> None:
-        try:
-            event = message.get("flow_event_name")
-            if event is not None:
-                self._flow(message, event)
-            elif "packet_event_name" in message:
-                self.packet_events += 1
-            elif "daemon_event_name" in message:
-                self._daemon(message)
-            elif "error_event_name" in message:
-                self.error_events += 1
-            else:
-                self.unknown(message.get("type"))
-        except AttributeError:
-            if isinstance(message, dict):
-                raise
+        if not isinstance(message, dict):
             self.unknown(None)
+        elif (event := message.get("flow_event_name")) is not None:
+            self._flow(message, event)
+        elif "packet_event_name" in message:
+            self.packet_events += 1
+        elif "daemon_event_name" in message:
+            self._daemon(message)
+        elif "error_event_name" in message:
+            self.error_events += 1
+        else:
+            self.unknown(message.get("type"))
 
     def _flow(self, message: Message, event: object) -> None:  # noqa: PLR0912 (an event has many parts)
         get = message.get
@@ -137,7 +134,6 @@ class NdpidSession(Session):
                 flow.total_bytes, flow.total_packets = known
             source.table.start(source, flow, self.now, introduce=False)
         else:
-            source.live.move_to_end(key)
             flow.heard_at = self.now
             if not flow.local_origin:
                 counts = _turned(counts)
@@ -145,7 +141,9 @@ class NdpidSession(Session):
         flow.last_seen_at = last or flow.last_seen_at
         detection = get("ndpi")
         if isinstance(detection, dict):
+            hostname_before = flow.hostname
             self._classify(flow, detection, event)
+            source.table.described(flow, hostname_before)
         if event != "new":
             source.table.introduce(flow)
             if counts is not None:

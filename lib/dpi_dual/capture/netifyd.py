@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
 
 from dpi_dual.capture import fields, protocols
-from dpi_dual.capture.flows import SILENT_TIMEOUT_S, Source, TrackedFlow
+from dpi_dual.capture.flows import SILENT_TIMEOUT_S, Source
 from dpi_dual.capture.session import Message, Route, Session
+from dpi_dual.capture.tallies import TrackedFlow
 
 MAX_COUNT = fields.MAX_COUNT
 MAX_TIME_MS = fields.MAX_TIME_MS
@@ -20,6 +23,40 @@ FLOW_STATS_SINCE = (4, 4, 5)
 
 #: Marks a flow that began before our time: its totals so far are not ours.
 BEFORE_OUR_TIME = (-1, -1, -1, -1)
+
+_COUNTERS = itemgetter(
+    "digest",
+    "total_bytes",
+    "total_packets",
+    "local_bytes",
+    "other_bytes",
+    "local_packets",
+    "other_packets",
+    "last_seen_at",
+)
+
+#: What describes a flow; all of it is there in 4.x and 5.x.
+DESCRIPTION = (
+    "first_seen_at",
+    "last_seen_at",
+    "ip_version",
+    "ip_protocol",
+    "local_ip",
+    "local_port",
+    "local_mac",
+    "other_ip",
+    "other_port",
+    "other_mac",
+    "other_type",
+    "local_origin",
+    "vlan_id",
+    "detected_protocol_name",
+    "detected_application_name",
+    "detection_guessed",
+    "risks",
+    "dhc_hit",
+)
+_DESCRIPTION = itemgetter(*DESCRIPTION)
 
 _OTHER_TYPES = frozenset({"remote", "local", "multicast", "broadcast", "unsupported", "error", "unknown"})
 _REASONS = frozenset({"closed", "expired", "terminated"})
@@ -74,46 +111,44 @@ class NetifydSession(Session):
 
     # -- counters: the bulk of what comes, so written for speed ----------------------------------------------
 
-    def _stats(self, message: Message) -> None:
+    def _purge(self, message: Message) -> None:
+        self._stats(message, final=True)
+
+    def _stats(self, message: Message, final: bool = False) -> None:
         try:
             body = message["flow"]
-            source = self._sources[message["interface"]]
+            interface = message["interface"]
+            source = self._sources[interface]
             if source is None:
-                self.ignore(message["interface"])
+                self.ignore(interface)
                 return
-            digest = body["digest"]
+            digest, total_bytes, total_packets, local_bytes, other_bytes, local_packets, other_packets, last_seen = (
+                _COUNTERS(body)
+            )
             flow = source.live[digest]
-            total_bytes = body["total_bytes"]
-            total_packets = body["total_packets"]
-            local_bytes = body["local_bytes"]
-            other_bytes = body["other_bytes"]
-            local_packets = body["local_packets"]
-            other_packets = body["other_packets"]
             # One negative or huge number shows in the sign or size of them all; a text or a fraction raises.
-            if (
-                not 0
+            if not (
+                0
                 <= total_bytes | total_packets | local_bytes | other_bytes | local_packets | other_packets
                 <= MAX_COUNT
+                and type(total_bytes) is int
+                and type(total_packets) is int
+                and flow.carry is None
             ):
                 raise TypeError
-            last_seen = body["last_seen_at"]
-            if flow.carry is not None or type(total_bytes) is not int or type(total_packets) is not int:
-                raise TypeError
         except (KeyError, TypeError):
-            self._count_with_care(message, final=False)
+            self._count_with_care(message, final)
             return
         self.flow_messages += 1
-        if not self.flow_stats_seen:
-            self.flow_stats_seen = True
-            self._forget_patience()
-        source.live.move_to_end(digest)
         flow.heard_at = self.now
         if type(last_seen) is int and 0 < last_seen < MAX_TIME_MS:
             flow.last_seen_at = last_seen / 1000
         source.table.advance(flow, total_bytes, total_packets, local_bytes, other_bytes, local_packets, other_packets)
-
-    def _purge(self, message: Message) -> None:
-        self._count_with_care(message, final=True)
+        if final:
+            source.table.end(source, flow, _reason(message), self.now)
+        elif not self.flow_stats_seen:
+            self.flow_stats_seen = True
+            self._set_patience_of_all()
 
     def _count_with_care(self, message: Message, final: bool, partial: bool = False) -> None:
         """Counters of a message about which something is unusual; `partial` ones come amid a 15 s tick."""
@@ -129,7 +164,7 @@ class NetifydSession(Session):
         self.flow_messages += 1
         if not final and not partial and not self.flow_stats_seen:
             self.flow_stats_seen = True
-            self._forget_patience()
+            self._set_patience_of_all()
         flow = source.live.get(digest) or self._renamed(source, digest, body)
         last_seen_at = fields.seconds(body.get("last_seen_at"))
         local_bytes, other_bytes = (
@@ -156,7 +191,6 @@ class NetifydSession(Session):
                 final,
             )
             return
-        source.live.move_to_end(digest)
         flow.heard_at = self.now
         flow.last_seen_at = last_seen_at or flow.last_seen_at
         if flow.carry is BEFORE_OUR_TIME:
@@ -171,16 +205,15 @@ class NetifydSession(Session):
         flow.carry = tick if partial else None
         source.table.advance(flow, total_bytes, total_packets, local_bytes, other_bytes, local_packets, other_packets)
         if final:
-            reason = message.get("reason")
-            reason = reason if type(reason) is str and reason in _REASONS else fields.text(reason, 24) or "closed"
-            source.table.end(source, flow, reason, self.now)
+            source.table.end(source, flow, _reason(message), self.now)
 
     def _source_of(self, message: Message, digest: str) -> Source | None:
-        """Where a message about a known flow belongs; one that names no interface is found by its digest."""
+        """Where a message belongs. One that names no interface: where its digest is known, or where all others are."""
         interface = message.get("interface")
         if type(interface) is str and interface:
             return self.source(interface)
-        holders = [source for source in self._sources.values() if source is not None and digest in source.live]
+        watched = [source for source in self._sources.values() if source is not None]
+        holders = [source for source in watched if digest in source.live] or watched
         return holders[0] if len(holders) == 1 else self.source("")
 
     def _renamed(self, source: Source, digest: str, body: Message) -> TrackedFlow | None:
@@ -202,33 +235,44 @@ class NetifydSession(Session):
     # -- descriptions of flows ------------------------------------------------------------------------------
 
     def _flow(self, message: Message) -> None:
-        body = message.get("flow")
-        digest = body.get("digest") if isinstance(body, dict) else None
+        try:
+            body = message["flow"]
+            digest = body["digest"]
+            source = self._sources[message["interface"]]
+        except (KeyError, TypeError):
+            body = message.get("flow")
+            digest = body.get("digest") if isinstance(body, dict) else None
+            source = self._source_of(message, digest) if isinstance(body, dict) and type(digest) is str else None
         if not isinstance(body, dict) or type(digest) is not str or not 0 < len(digest) <= 128:
             self.malformed += 1
             return
-        source = self._source_of(message, digest)
         if source is None:
             self.ignore(message.get("interface"))
             return
         self.flow_messages += 1
-        flow = source.live.get(digest) or self._renamed(source, digest, body)
-        first_seen_at = fields.seconds(body.get("first_seen_at"))
+        try:
+            values = _DESCRIPTION(body)
+        except KeyError:
+            values = tuple(map(body.get, DESCRIPTION))
+        flow = source.live.get(digest)
+        if flow is None and "digest_prev" in body:
+            flow = self._renamed(source, digest, body)
+        first_seen_at = fields.seconds(values[0])
         if flow is not None and first_seen_at and first_seen_at != flow.first_seen_at:
             source.table.end(source, flow, "reused", self.now)
             flow = None
         if flow is not None:
-            source.live.move_to_end(digest)
             flow.heard_at = self.now
-            flow.last_seen_at = fields.seconds(body.get("last_seen_at")) or flow.last_seen_at
-            self._classify(flow, body)
+            flow.last_seen_at = fields.seconds(values[1]) or flow.last_seen_at
+            hostname_before = flow.hostname
+            self._classify(flow, values, body)
+            source.table.described(flow, hostname_before)
             return
-        flow = self._new(source, digest, first_seen_at, body)
-        self._classify(flow, body)
-        known = source.recall(digest, first_seen_at)
-        if known is not None:
+        flow = self._new(source, digest, first_seen_at, values)
+        self._classify(flow, values, body)
+        if source.remembered and (known := source.recall(digest, first_seen_at)) is not None:
             flow.total_bytes, flow.total_packets = known
-        elif message.get("established") is True or 0 < first_seen_at < self._began_at:
+        elif 0 < first_seen_at < self._began_at or message.get("established") is True:
             flow.carry = BEFORE_OUR_TIME
         source.table.start(source, flow, self.now)
 
@@ -240,78 +284,63 @@ class NetifydSession(Session):
         if isinstance(body, dict) and "total_bytes" in body:
             self._count_with_care(message, final=False, partial=True)
 
-    def _new(self, source: Source, digest: str, first_seen_at: float, body: Message) -> TrackedFlow:
-        get = body.get
-        other_type = get("other_type")
+    def _new(self, source: Source, digest: str, first_seen_at: float, values: tuple[Any, ...]) -> TrackedFlow:
+        _, last_seen, version, protocol, local_ip, local_port, local_mac, other_ip, other_port, other_mac, *rest = (
+            values
+        )
+        other_type, local_origin, vlan_id = rest[:3]
         first_seen_at = first_seen_at or source.table.clock()
-        return TrackedFlow(
-            agent=self.name,
-            interface=source.interface,
-            key=digest,
-            first_seen_at=first_seen_at,
-            last_seen_at=fields.seconds(get("last_seen_at")) or first_seen_at,
-            ip_version=fields.small(get("ip_version"), 6),
-            ip_protocol=fields.small(get("ip_protocol"), 255),
-            local_ip=fields.ip(get("local_ip")),
-            local_port=fields.small(get("local_port"), 65535),
-            local_mac=fields.mac(get("local_mac")),
-            other_ip=fields.ip(get("other_ip")),
-            other_port=fields.small(get("other_port"), 65535),
-            other_mac=fields.mac(get("other_mac")),
-            other_type=other_type if type(other_type) is str and other_type in _OTHER_TYPES else "unknown",
-            local_origin=get("local_origin") is not False,
-            vlan_id=fields.small(get("vlan_id"), 4095),
+        if not (
+            type(version) is type(protocol) is type(local_port) is type(other_port) is type(vlan_id) is int
+            and 0 <= version | protocol | local_port | other_port | vlan_id <= 65535
+            and version < 8
+            and protocol < 256
+            and vlan_id < 4096
+        ):
+            version, protocol, vlan_id = (
+                fields.small(version, 6),
+                fields.small(protocol, 255),
+                fields.small(vlan_id, 4095),
+            )
+            local_port, other_port = fields.small(local_port, 65535), fields.small(other_port, 65535)
+        return TrackedFlow(  # by position: the fastest way, and there are thousands
+            self.name,
+            source.interface,
+            digest,
+            first_seen_at,
+            fields.seconds(last_seen) or first_seen_at,
+            version,
+            protocol,
+            fields.ip(local_ip),
+            local_port,
+            fields.mac(local_mac),
+            fields.ip(other_ip),
+            other_port,
+            fields.mac(other_mac),
+            other_type if type(other_type) is str and other_type in _OTHER_TYPES else "unknown",
+            local_origin is not False,
+            vlan_id,
             risk_namespace="netify",
         )
 
-    def _classify(self, flow: TrackedFlow, body: Message) -> None:
+    def _classify(self, flow: TrackedFlow, values: tuple[Any, ...], body: Message) -> None:
         """What the agent found out about `flow`; it may tell several times, each time better."""
-        get = body.get
-        name = get("detected_protocol_name")
-        if type(name) is not str:
-            name = self._defined("protocols", get("detected_protocol"))
-        flow.protocol = protocol = protocols.protocol(name)
-        name = get("detected_application_name")
-        if type(name) is not str:
-            name = self._defined("applications", get("detected_application"))
-        flow.application = protocols.application(name, protocol)
-        if self.definitions.get("categories"):
-            flow.category = self._category(get("category"))
-        guessed = get("detection_guessed")
+        protocol, application, guessed, risks, hint_hit = values[13:]
+        if type(protocol) is not str:
+            protocol = self._defined("protocols", body.get("detected_protocol"))
+        if type(application) is not str:
+            application = self._defined("applications", body.get("detected_application"))
+        flow.protocol = protocol = protocols.protocol(protocol)
+        flow.application = protocols.application(application, protocol)
+        if "categories" in self.definitions:
+            flow.category = self._category(body.get("category"))
         flow.guessed = guessed is True or (type(guessed) is int and guessed > 0)
-        self._name(flow, body)
-        risks = get("risks")
-        if isinstance(risks, dict):
+        if type(risks) is dict:
             numbers = risks.get("risks")
-            if isinstance(numbers, list) and numbers:
-                flow.risks = tuple(n for n in numbers[:64] if type(n) is int and 0 < n < 65536)
+            if numbers and type(numbers) is list:
+                flow.risks = tuple([n for n in numbers[:64] if type(n) is int and 0 < n < 65536])
             flow.risk_score = fields.small(risks.get("ndpi_risk_score"), 1_000_000)
-
-    @staticmethod
-    def _name(flow: TrackedFlow, body: Message) -> None:
-        """The best host name there is, and how good it is; a name once found is not lost to a weaker one."""
-        tls = body.get("ssl")
-        sni = fields.hostname(tls.get("client_sni")) if isinstance(tls, dict) else ""
-        if sni:
-            flow.hostname, flow.hostname_source = sni, "sni"
-            return
-        name = fields.hostname(body.get("host_server_name"))
-        if not name:
-            hint = fields.hostname(body.get("dns_host_name"))
-            if hint and not flow.hostname:
-                flow.hostname, flow.hostname_source = hint, "hint"
-            return
-        source = _NAME_SOURCES.get(flow.protocol, "")
-        if not source and flow.protocol.startswith("HTTP"):
-            http = body.get("http")
-            url = fields.text(http.get("url"), 300).lower() if isinstance(http, dict) else ""
-            source = "http" if url.startswith(name) else ""
-        if not source:
-            source = "agent"
-            if body.get("dhc_hit") is True and name == fields.hostname(body.get("dns_host_name")):
-                source = "hint"
-        if source != "hint" or flow.hostname_source in ("", "hint"):
-            flow.hostname, flow.hostname_source = name, source
+        _name(flow, body, hint_hit is True)
 
     # -- the agent itself -----------------------------------------------------------------------------------
 
@@ -325,7 +354,7 @@ class NetifydSession(Session):
             self._start_over()
         self._build = build or self._build
         self.version = version or self.version
-        self._forget_patience()
+        self._set_patience_of_all()
 
     def _status(self, message: Message) -> None:
         version = message.get("agent_version")
@@ -357,9 +386,9 @@ class NetifydSession(Session):
         self.uptime_s = -1
         self._began_at = 0.0
         self.flow_stats_seen = False
-        self._forget_patience()
+        self._set_patience_of_all()
 
-    def _forget_patience(self) -> None:
+    def _set_patience_of_all(self) -> None:
         for source in self._sources.values():
             if source is not None:
                 self._set_patience(source)
@@ -395,3 +424,36 @@ class NetifydSession(Session):
 
 def _nothing(_message: Message) -> None:
     """Known, and of no use here."""
+
+
+def _reason(message: Message) -> str:
+    """Why the agent let go of a flow."""
+    reason = message.get("reason")
+    if type(reason) is str and reason in _REASONS:
+        return reason
+    return fields.text(reason, 24) or "closed"
+
+
+def _name(flow: TrackedFlow, body: Message, hint_hit: bool) -> None:
+    """The best host name there is, and how good it is; a name once found is not lost to a weaker one."""
+    if "ssl" in body:
+        tls = body["ssl"]
+        sni = fields.hostname(tls.get("client_sni")) if type(tls) is dict else ""
+        if sni:
+            flow.hostname, flow.hostname_source = sni, "sni"
+            return
+    name = fields.hostname(body.get("host_server_name"))
+    if not name:
+        hint = fields.hostname(body.get("dns_host_name"))
+        if hint and not flow.hostname:
+            flow.hostname, flow.hostname_source = hint, "hint"
+        return
+    source = _NAME_SOURCES.get(flow.protocol, "")
+    if not source and "http" in body:
+        http = body["http"]
+        url = http.get("url") if type(http) is dict else None
+        source = "http" if type(url) is str and url[:300].lower().startswith(name) else ""
+    if not source:
+        source = "hint" if hint_hit and name == fields.hostname(body.get("dns_host_name")) else "agent"
+    if source != "hint" or flow.hostname_source in ("", "hint"):
+        flow.hostname, flow.hostname_source = name, source

@@ -1,13 +1,14 @@
-"""Figures of a whole flow table, by one pass over it: protocols, applications, talkers, names, risks."""
+"""Figures of a whole flow table: protocols, applications, talkers, names, risks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from heapq import nlargest
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from dpi_dual.capture.flows import FlowTable
+from dpi_dual.capture.tallies import Peer
 
 #: How many names a breakdown shows; the rest is summed as `other`.
 TOP_NAMES = 50
@@ -16,69 +17,41 @@ TOP_NAMES = 50
 TOP_TALKERS = 10
 TOP_HOSTNAMES = 20
 
-_BY_BYTES = itemgetter(1)
+_bytes = attrgetter("bytes")
 
 
-def summarise(table: FlowTable, now: float) -> dict[str, Any]:  # noqa: PLR0912 (one loop, written for speed)
+def summarise(table: FlowTable, now: float) -> dict[str, Any]:
     """What `table` holds at `now` (Unix time): the live flows and the finished ones it still keeps.
 
     Byte figures are what was counted since each flow is known. Every part is bounded, whatever is in the table.
     """
-    kinds: dict[tuple[str, str, str, int], list[int]] = {}
-    local: dict[str, int] = {}
-    other: dict[str, int] = {}
-    hostnames: dict[str, int] = {}
-    risks: dict[tuple[str, tuple[int, ...]], int] = {}
-    local_bytes = other_bytes = undirected_bytes = packets = guessed = 0
-    for flow in table.all():
-        sent, received, undirected = flow.local_bytes, flow.other_bytes, flow.undirected_bytes
-        size = sent + received + undirected
-        kind = (flow.protocol, flow.application, flow.category, flow.ip_version)
-        entry = kinds.get(kind)
-        if entry is None:
-            kinds[kind] = [1, size]
-        else:
-            entry[0] += 1
-            entry[1] += size
-        local_bytes += sent
-        other_bytes += received
-        undirected_bytes += undirected
-        packets += flow.local_packets + flow.other_packets + flow.undirected_packets
-        ip = flow.local_ip
-        local[ip] = local.get(ip, 0) + size
-        ip = flow.other_ip
-        if flow.other_type == "local":
-            local[ip] = local.get(ip, 0) + size
-        else:
-            other[ip] = other.get(ip, 0) + size
-        name = flow.hostname
-        if name:
-            hostnames[name] = hostnames.get(name, 0) + 1
-        if flow.risks:
-            risk = (flow.risk_namespace, flow.risks)
-            risks[risk] = risks.get(risk, 0) + 1
-        if flow.guessed:
-            guessed += 1
-
+    tallies = table.tallies
     protocols: dict[str, list[int]] = {}
     applications: dict[str, list[int]] = {}
     categories: dict[str, list[int]] = {}
     versions = {"4": 0, "6": 0}
-    flows = 0
-    for (protocol, application, category, version), (number, size) in kinds.items():
+    risks: dict[str, int] = {}
+    flows = guessed = local_bytes = other_bytes = undirected_bytes = 0
+    for kind in tallies.kinds.values():
+        protocol, application, category, version, namespace, risk_ids, is_guess = kind.key
+        number = kind.flows
+        size = kind.local_bytes + kind.other_bytes + kind.undirected_bytes
         flows += number
+        guessed += number if is_guess else 0
+        local_bytes += kind.local_bytes
+        other_bytes += kind.other_bytes
+        undirected_bytes += kind.undirected_bytes
         for names, name in ((protocols, protocol), (applications, application), (categories, category)):
             entry = names.setdefault(name, [0, 0])
             entry[0] += number
             entry[1] += size
         if version in (4, 6):
             versions[str(version)] += number
-    categories.pop("", None)
-    single_risks: dict[str, int] = {}
-    for (namespace, numbers), number in risks.items():
-        for risk_id in numbers:
+        for risk_id in risk_ids:
             label = f"{namespace}:{risk_id}"
-            single_risks[label] = single_risks.get(label, 0) + number
+            risks[label] = risks.get(label, 0) + number
+    categories.pop("", None)
+    peers = [peer for peer in tallies.peers.values() if peer.bytes and peer.ip]
     return {
         "summarised_at": now,
         "flows_kept": flows,
@@ -89,16 +62,15 @@ def summarise(table: FlowTable, now: float) -> dict[str, Any]:  # noqa: PLR0912 
         "local_bytes": local_bytes,
         "other_bytes": other_bytes,
         "undirected_bytes": undirected_bytes,
-        "packets": packets,
         "protocols": _top(protocols, 0),
         "protocol_bytes": _top(protocols, 1),
         "applications": _top(applications, 0),
         "application_bytes": _top(applications, 1),
         "categories": _top(categories, 0),
         "ip_versions": versions,
-        "top_talkers": _talkers(table, local, "local") + _talkers(table, other, "remote"),
-        "hostnames": dict(nlargest(TOP_HOSTNAMES, hostnames.items(), key=_BY_BYTES)),
-        "risks": dict(nlargest(TOP_NAMES, single_risks.items(), key=_BY_BYTES)),
+        "top_talkers": _talkers(table, peers, True) + _talkers(table, peers, False),
+        "hostnames": dict(nlargest(TOP_HOSTNAMES, tallies.hostnames.items(), key=itemgetter(1))),
+        "risks": dict(nlargest(TOP_NAMES, risks.items(), key=itemgetter(1))),
         "unattributed": dict(table.unattributed),
     }
 
@@ -112,22 +84,21 @@ def _top(names: Mapping[str, list[int]], column: int) -> dict[str, int]:
     return top
 
 
-def _talkers(table: FlowTable, by_ip: dict[str, int], side: str) -> list[dict[str, Any]]:
+def _talkers(table: FlowTable, peers: list[Peer], local: bool) -> list[dict[str, Any]]:
     """The addresses with most bytes; how many flows and which name they have is looked up for these few."""
-    by_ip.pop("", None)
     talkers = []
-    for ip, size in nlargest(TOP_TALKERS, by_ip.items(), key=_BY_BYTES):
-        flows = table.flows_of(ip)
-        macs = {flow.local_mac if flow.local_ip == ip else flow.other_mac for flow in flows}
-        names = (flow.hostname for flow in flows if flow.other_ip == ip and flow.hostname_source != "dns")
+    for peer in nlargest(TOP_TALKERS, (peer for peer in peers if peer.local is local), key=_bytes):
+        flows = table.flows_of(peer.ip)
+        macs = {flow.local_mac if flow.local_ip == peer.ip else flow.other_mac for flow in flows}
+        names = (flow.hostname for flow in flows if flow.other_ip == peer.ip and flow.hostname_source != "dns")
         talkers.append(
             {
-                "ip": ip,
-                "side": side,
-                "bytes": size,
+                "ip": peer.ip,
+                "side": "local" if local else "remote",
+                "bytes": peer.bytes,
                 "flows": len(flows),
-                "mac": next(iter(macs)) if side == "local" and len(macs) == 1 else "",
-                "hostname": next((name for name in names if name), "") if side == "remote" else "",
+                "mac": next(iter(macs)) if local and len(macs) == 1 else "",
+                "hostname": "" if local else next((name for name in names if name), ""),
             }
         )
     return talkers
