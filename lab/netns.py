@@ -8,14 +8,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_HOLD = "mount --make-rprivate / && mount -t sysfs sysfs /sys && ip link set lo up && echo ready && exec cat"
+#: Sets up, waits for the end of its input, then ends whatever still runs in this namespace.
+_HOLD = """
+mount --make-rprivate / && mount -t sysfs sysfs /sys && ip link set lo up && echo ready || exit 1
+while read -r _; do :; done
+for net in /proc/[0-9]*/ns/net; do
+    pid=${net#/proc/}
+    pid=${pid%/ns/net}
+    [ "$net" -ef /proc/$$/ns/net ] && [ "$pid" != $$ ] && kill -KILL "$pid"
+done
+"""
 
 
 class Namespace:
     """One host: a network namespace with a /sys of its own. A context manager; `close()` ends it and all in it.
 
-    Nothing is left behind even after SIGKILL: the holder reads a pipe whose other end only we have, and
-    every process started here gets SIGKILL when the thread that started it ends.
+    Nothing is left behind even after SIGKILL: the holder reads a pipe whose other end only we have, and at its end
+    kills all in the namespace; besides, every process started here gets SIGKILL when the thread that started it ends.
     """
 
     def __init__(self, name: str) -> None:
@@ -112,12 +121,10 @@ def veth(
     b: Namespace,
     b_name: str,
     macs: tuple[str | None, str | None] = (None, None),
-    up: bool = True,
 ) -> None:
     """A cable between two hosts, segmentation offload off so that every packet is one on the wire; both ends up."""
     a_mac, b_mac = (["address", mac] if mac else [] for mac in macs)
     a.ip("link", "add", a_name, *a_mac, "type", "veth", "peer", "name", b_name, *b_mac, "netns", str(b.pid))
     for host, name in ((a, a_name), (b, b_name)):
         host.run("ethtool", "-K", name, "tso", "off", "gso", "off", "gro", "off", check=False)
-        if up:
-            host.ip("link", "set", name, "up")
+        host.ip("link", "set", name, "up")

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -192,9 +193,9 @@ class LabNetwork:
         self.router.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
         self.router.ip_batch(
             f"link add {LAN_INTERFACE} address {_ROUTER_MAC_LAN} type bridge mcast_snooping 0 forward_delay 0",
+            f"link set {LAN_INTERFACE} up",
             f"address add {ROUTER_LAN}/24 dev {LAN_INTERFACE}",
             f"address add {ROUTER_LAN6}/64 dev {LAN_INTERFACE}",
-            f"link set {LAN_INTERFACE} up",
             f"address add {ROUTER_WAN}/30 dev {WAN_INTERFACE}",
             f"address add {ROUTER_WAN6}/64 dev {WAN_INTERFACE}",
             f"route add default via {ISP}",
@@ -208,10 +209,14 @@ class LabNetwork:
 
     def _make_client(self, name: str, mac: str, port: str) -> None:
         host = self._host(name)
-        # A router solicitation at once rather than after a random second: the address is there when DHCP is done.
-        host.sysctl(net__ipv6__conf__default__router_solicitation_delay=0)
-        veth(host, CLIENT_INTERFACE, self.router, port, macs=(mac, None), up=False)
-        self.router.ip_batch(f"link set {port} master {LAN_INTERFACE}", f"link set {port} up")
+        # Router solicitations at once and soon again; and none before the router is there to answer.
+        host.sysctl(
+            net__ipv6__conf__default__router_solicitation_delay=0,
+            net__ipv6__conf__default__router_solicitation_interval=1,
+            net__ipv6__conf__default__disable_ipv6=1,
+        )
+        veth(host, CLIENT_INTERFACE, self.router, port, macs=(mac, None))
+        self.router.ip("link", "set", port, "master", LAN_INTERFACE)
         resolv_conf = self.directory / f"resolv.conf.{name}"
         resolv_conf.touch()
         host.mount_over(resolv_conf, "/etc/resolv.conf")
@@ -222,16 +227,14 @@ class LabNetwork:
         log = (self.directory / "dnsmasq.log").open("wb")
         options = {
             "interface": LAN_INTERFACE,
-            "user": "root",  # nobody else exists in a user namespace
-            "pid-file": "",
             "conf-file": "",
-            "log-facility": "-",
             "dhcp-leasefile": str(self.lease_file),
             "dhcp-range": f"{lan[100]},{lan[199]},255.255.255.0,12h",
             "server": SERVER_ADDRESSES["dns"][0],
         }
         argv = [f"--{key}={value}" if value else f"--{key}=" for key, value in options.items()]
-        flags = ["--keep-in-foreground", "--no-resolv", "--no-hosts", "--bind-interfaces", "--dhcp-authoritative"]
+        # --no-daemon: no change of user or group, which a user namespace would refuse; logs to standard error.
+        flags = ["--no-daemon", "--no-resolv", "--no-hosts", "--bind-interfaces", "--dhcp-authoritative"]
         ipv6 = ["--enable-ra", f"--dhcp-range={ROUTER_LAN6.rstrip('1')},ra-only,64,12h"]
         hosts = [f"--dhcp-host={mac},{lan[100 + i]}" for i, mac in enumerate(CLIENT_MACS.values())]
         # The free-address check by ICMP echo would take three seconds; what each advertisement says, a full disk.
@@ -247,7 +250,6 @@ class LabNetwork:
         script.chmod(0o755)
         asking = []
         for client in self.clients.values():
-            client.host.ip("link", "set", CLIENT_INTERFACE, "up")
             command = ["busybox", "udhcpc", "-f", "-q", "-n", "-t", "5", "-T", "1", "-i", CLIENT_INTERFACE]
             command += ["-s", str(script), "-x", f"hostname:{client.name}"]
             environment = {**os.environ, "RESOLV_CONF": str(client.resolv_conf)}
@@ -260,7 +262,13 @@ class LabNetwork:
             said, _ = process.communicate(timeout=20)
             if process.returncode != 0:
                 raise OSError(f"{client.name} got no DHCP lease: {said.strip()}")
-            self._wait_until(lambda client=client: client.addresses(6), f"an IPv6 address for {client.name}")
+        # The kernel tells IPv6 of a bridge's carrier up to a second late; before, the router could not advertise.
+        show = ("-6", "address", "show", "dev", LAN_INTERFACE, "scope", "link")
+        self._wait_until(lambda: self.router.ip(*show), f"a link-local address of {LAN_INTERFACE}")
+        for client in self.clients.values():
+            client.host.sysctl(**{f"net__ipv6__conf__{CLIENT_INTERFACE}__disable_ipv6": 0})
+        for client in self.clients.values():
+            self._wait_until(partial(client.addresses, 6), f"an IPv6 address for {client.name}")
 
     @staticmethod
     def _wait_until(condition: Any, what: str, seconds: float = 10) -> None:
