@@ -167,6 +167,8 @@ class LanAccounting:
     def flow_ended(self, flow: Flow) -> None:
         """The flow is no longer live; its figures stay."""
         if self._grown.pop(id(flow), None) is not None:
+            if flow.agent != CONNTRACK:
+                self._note_tick(self._grown_since)
             self._spread(flow, self._clock())
         tracked = self._tracked.get(id(flow))
         if tracked is None:
@@ -210,12 +212,7 @@ class LanAccounting:
             return
         self._grown = {}
         if any(flow.agent != CONNTRACK for flow in grown.values()):
-            began = self._grown_since
-            if began - self.counted_at > BURST_GAP_S or began - self.burst_began > BURST_MAX_S:
-                self.burst_interval = began - self.burst_began if self.burst else 0.0
-                self.burst += 1
-                self.burst_began = began
-            self.counted_at = self._monotonic()
+            self._note_tick(self._grown_since)
         now = self._clock()
         for flow in grown.values():
             self._spread(flow, now)
@@ -263,6 +260,14 @@ class LanAccounting:
         }
 
     # --- the rest
+
+    def _note_tick(self, began: float) -> None:
+        """An agent has counted from `began` until now."""
+        if began - self.counted_at > BURST_GAP_S or began - self.burst_began > BURST_MAX_S:
+            self.burst_interval = began - self.burst_began if self.burst else 0.0
+            self.burst += 1
+            self.burst_began = began
+        self.counted_at = self._monotonic()
 
     def _spread(self, flow: Flow, now: float) -> None:
         tracked = self._tracked.get(id(flow))

@@ -57,6 +57,7 @@ class LanAnswers:
         `rx` and `tx` are the interface's own counters: received and sent by the router. `bytes_in` and `bytes_out` are
         what the flows add up to, seen from the clients; `bytes_unsplit` nobody said the way of.
         """
+        self.accounting.settle()
         now = self._clock()
         return {
             "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
@@ -82,6 +83,7 @@ class LanAnswers:
 
     def files(self) -> dict[str, Answer]:
         """The snapshot files by name: the largest rows of each table."""
+        self.accounting.settle()
         head = {"timestamp": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")}
         destinations = sorted(self.accounting.destinations, key=_size, reverse=True)[:FILE_ROWS]
         protocols = sorted(self.accounting.protocols, key=_size, reverse=True)[:FILE_ROWS]
@@ -112,6 +114,7 @@ class LanAnswers:
         }
         if sort not in keys:
             raise QueryError("bad_sort", f"sort must be one of {', '.join(keys)}")
+        self.accounting.settle()
         rows = list(self.accounting.clients)
         if search:
             wanted = search.casefold()
@@ -127,6 +130,7 @@ class LanAnswers:
 
     def destinations(self, limit: int = 50, before: str = "", client: str = "", search: str = "") -> Answer:
         """A page of destinations, largest first; with `client` only its own, with its own bytes and hits."""
+        self.accounting.settle()
         key = self.find(client).key if client else ""
         rows = [row for row in self.accounting.destinations if not key or row.share(key) is not None]
         if search:
@@ -141,12 +145,14 @@ class LanAnswers:
 
     def protocols(self, limit: int = 50, before: str = "") -> Answer:
         """A page of protocols and applications, largest first."""
+        self.accounting.settle()
         rows = list(self.accounting.protocols)
         shown, following = page(rows, _size, _serial, ProtocolRow.row, limit, before)
         return _list("protocols", shown, len(rows), following)
 
     def applications(self, limit: int = 50, before: str = "", client: str = "") -> Answer:
         """A page of applications, largest first; what has no application goes by its protocol."""
+        self.accounting.settle()
         rows: list[tuple[int, str, Tally]]
         if client:
             # Names of one client have no numbers; their order is stable while the client is there.
@@ -197,10 +203,11 @@ class LanAnswers:
 
     def client(self, client: str) -> Answer:
         """All about one client: its row, applications, protocols, destinations, flows and the last days by hour."""
+        self.accounting.settle()
         found = self.find(client)
         key = found.key
         addresses = set(found.addresses)
-        flows = {id(flow): flow for ip in addresses for flow in self.table.flows_of(ip)}
+        flows: dict[int, Flow] = {id(flow): flow for ip in addresses for flow in self.table.flows_of(ip)}
         flows |= {id(flow): flow for flow in self.fallback.flows() if addresses & {flow.local_ip, flow.other_ip}}
         newest = sorted(flows.values(), key=lambda flow: flow.last_seen_at, reverse=True)[:CLIENT_FLOWS]
         destinations = [row for row in self.accounting.destinations if row.share(key) is not None]
