@@ -22,7 +22,7 @@ ARPHRD_LOOPBACK = 772
 
 # linux/if_link.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 5, 10, 18
-_IFLA_IFALIAS, _IFLA_STATS64 = 20, 23
+_IFLA_IFALIAS, _IFLA_STATS64, _IFLA_LINK_NETNSID = 20, 23, 37
 _IFLA_INFO_KIND = 1
 # linux/if_addr.h
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -47,7 +47,7 @@ class Link:
     mac: str
     alias: str
     lower: int
-    """Index of the interface below this one (a VLAN's parent), or a veth's other end; 0 if none."""
+    """Index of the interface below this one (a VLAN's parent), or a veth's other end; 0 if none here."""
     master: int
     """Index of the bridge or bond that this is a member of; 0 if none."""
     rx_packets: int
@@ -99,7 +99,8 @@ def _parsed_links(messages: list[tuple[int, bytes]]) -> Iterator[Link]:
             flags=flags,
             mac=found.get(_IFLA_ADDRESS, b"")[:32].hex(":"),
             alias=text(found.get(_IFLA_IFALIAS, b"")),
-            lower=_number(found.get(_IFLA_LINK, b"")),
+            # With a namespace beside it, it counts in that one and means nothing here.
+            lower=0 if _IFLA_LINK_NETNSID in found else _number(found.get(_IFLA_LINK, b"")),
             master=_number(found.get(_IFLA_MASTER, b"")),
             rx_packets=counters[0],
             tx_packets=counters[1],

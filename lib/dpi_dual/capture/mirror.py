@@ -22,16 +22,13 @@ from dpi_dual import paths
 from dpi_dual.capture import mirror_plan as plan
 from dpi_dual.capture import mirror_status, offload, tc
 from dpi_dual.capture.links import IFF_MULTICAST, IFF_NOARP, IFF_UP, Link
-from dpi_dual.capture.netlink import Netlink
+from dpi_dual.capture.netlink import NLM_F_CREATE, NLM_F_EXCL, Netlink
 
 ACTIONS = ("ensure", "remove", "status")
 MODES = ("software", "hardware")
 
-_REQUEST_ACK = 0x5
-_CREATE_EXCL = 0x605
 _ROUNDS = 4
 _LOCK_WAIT_S = 15.0
-_CAPTURE_KINDS = ("dummy", "ifb", "veth")
 
 
 class MirrorError(Exception):
@@ -82,7 +79,7 @@ def settle(netlink: Netlink, action: str, interface: str, sources: Sequence[str]
         if action == "remove":
             if _is_removed(view):
                 return
-            refused = _remove(view)
+            refused = _remove(netlink, view)
         else:
             if plan.is_settled(view, mode):
                 return
@@ -102,67 +99,57 @@ def _is_removed(view: plan.View) -> bool:
     return not (ours or filters or view.stray)
 
 
-def _remove(view: plan.View) -> list[str]:
+def _remove(netlink: Netlink, view: plan.View) -> list[str]:
     refused = []
-    with kernel() as ip:
-        for source in (*view.sources, *view.former):
-            refused += apply(ip, plan.steps(source, 0, False))
-        for link in (*view.stray, *([view.capture] if view.capture else [])):
-            refused += delete_capture(ip, link)
+    for source in (*view.sources, *view.former):
+        refused += apply(netlink, plan.steps(source, 0, False))
+    for link in (*view.stray, *([view.capture] if view.capture else [])):
+        refused += delete_capture(link)
     return refused
 
 
 def _ensure(netlink: Netlink, view: plan.View, mode: str) -> list[str]:
     refused = []
-    with kernel() as ip:
-        for link in view.stray:
-            refused += delete_capture(ip, link)
-        for source in view.former:
-            refused += apply(ip, plan.steps(source, 0, False))
-        if mode == "hardware" or any(plan.objection(view)):
-            for source in view.sources:
-                refused += apply(ip, plan.steps(source, 0, False))
-            if mode == "hardware" and view.capture is not None:
-                refused += delete_capture(ip, view.capture)
-            return refused
-        if view.capture is None:
-            refused += create_capture(ip, view.interface)
-            view = plan.look(netlink, view.interface, [source.name for source in view.sources])
-        if view.capture is None:
-            return refused
-        if plan.is_ours(view.capture) and not plan.is_dressed(view.capture):
-            refused += dress_capture(ip, view.capture)
+    for source in view.former:
+        refused += apply(netlink, plan.steps(source, 0, False))
+    for link in view.stray:
+        refused += delete_capture(link)
+    if mode == "hardware" or any(plan.objection(view)):
         for source in view.sources:
-            refused += apply(ip, plan.steps(source, view.capture.index, source.name in view.shapers))
+            refused += apply(netlink, plan.steps(source, 0, False))
+        if mode == "hardware" and view.capture is not None:
+            refused += delete_capture(view.capture)
+        return refused
+    if view.capture is None:
+        refused += create_capture(view.interface)
+        view = plan.look(netlink, view.interface, [source.name for source in view.sources])
+    if view.capture is None:
+        return refused
+    if plan.is_ours(view.capture) and not plan.is_dressed(view.capture):
+        refused += dress_capture(view.capture)
+    for source in view.sources:
+        refused += apply(netlink, plan.steps(source, view.capture.index, source.name in view.shapers))
     return refused
 
 
-# --- the kernel, through pyroute2
+# --- the kernel: interfaces through pyroute2, traffic control in one batch
 
 
-@contextmanager
-def kernel() -> Iterator[Any]:
-    """A pyroute2 socket; imported here because most callers of this module only read."""
-    from pyroute2 import IPRoute
-
-    with IPRoute() as ip:
-        yield ip
-
-
-def create_capture(ip: Any, name: str) -> list[str]:
+def create_capture(name: str) -> list[str]:
     """Makes the capture interface, of the first kind that this kernel knows; what was refused if none.
 
     Its MAC address is set in the same request, so that it is known as ours even after a crash right here.
     """
-    from pyroute2 import NetlinkError
+    from pyroute2 import IPRoute, NetlinkError
 
     refused = []
-    for kind in _CAPTURE_KINDS:
+    for kind in plan.CAPTURE_KINDS:
         wish: dict[str, Any] = {"ifname": name, "kind": kind, "address": plan.MARK_MAC}
         if kind == "veth":
             wish["peer"] = {"ifname": peer_name(name), "address": plan.PEER_MAC}
         try:
-            ip.link("add", **wish)
+            with IPRoute() as ip:
+                ip.link("add", **wish)
         except NetlinkError as error:
             if error.code == errno.EEXIST:
                 return []
@@ -177,9 +164,9 @@ def peer_name(name: str) -> str:
     return name[:10] + "-peer"
 
 
-def dress_capture(ip: Any, link: Link) -> list[str]:
+def dress_capture(link: Link) -> list[str]:
     """Switches the capture interface on, silent: no IPv6 of its own, no ARP, no multicast."""
-    from pyroute2 import NetlinkError
+    from pyroute2 import IPRoute, NetlinkError
 
     refused = []
     ends = [(link.index, link.name)]
@@ -192,7 +179,8 @@ def dress_capture(ip: Any, link: Link) -> list[str]:
         _sysctl("ipv6", name, "disable_ipv6", "1")
         wish = {"flags": IFF_UP | IFF_NOARP, "change": IFF_UP | IFF_NOARP | IFF_MULTICAST, "ifalias": plan.ALIAS}
         try:
-            ip.link("set", index=index, **wish)
+            with IPRoute() as ip:
+                ip.link("set", index=index, **wish)
         except NetlinkError as error:
             refused.append(f"switching {name} on: {os.strerror(error.code)}")
     return refused
@@ -206,78 +194,49 @@ def _sysctl(family: str, interface: str, name: str, value: str) -> None:
         return
 
 
-def delete_capture(ip: Any, link: Link) -> list[str]:
+def delete_capture(link: Link) -> list[str]:
     """Deletes a capture interface if it is one of ours; an owner's own of that name stays."""
-    from pyroute2 import NetlinkError
+    from pyroute2 import IPRoute, NetlinkError
 
     if not plan.is_ours(link):
         return []
     try:
-        ip.link("del", index=link.index)
+        with IPRoute() as ip:
+            ip.link("del", index=link.index)
     except NetlinkError as error:
         if error.code != errno.ENODEV:
             return [f"deleting {link.name}: {os.strerror(error.code)}"]
     return []
 
 
-def apply(ip: Any, steps: Iterable[plan.Step]) -> list[str]:
-    """Sends all steps of one interface in one message: the kernel does them all or none, whatever becomes of us.
+def apply(netlink: Netlink, steps: Iterable[plan.Step]) -> list[str]:
+    """Sends all steps of one interface as one batch: the kernel does them all or none, whatever becomes of us.
 
-    A filter is asked for as matchall and, at the same priority, as u32: where matchall exists, the second is
-    refused because the kinds differ; where it does not, the first is. Refusals that matter show when looked at again.
+    Not through pyroute2: its filters know no cookie and always `pipe`, its batches lose answers (0.9.7). A filter
+    is asked for as matchall and, at the same priority, as u32: where matchall exists, the second is refused
+    because the kinds differ; where it does not, the first is. So a refusal matters only if something is missing after.
     """
     messages = [message for step in steps for message in _messages(step)]
     if not messages:
         return []
-    answers = ip.nlm_request_batch(messages, noraise=True)
-    codes = [int(answer.get("error") or 0) for answer in answers or () if isinstance(answer.get("error"), int)]
-    return [os.strerror(-code) for code in codes if code < 0]
+    return [error.strerror or str(error) for error in netlink.batch(messages) if error is not None]
 
 
-def _messages(step: plan.Step) -> list[Any]:
+def _messages(step: plan.Step) -> list[tuple[int, int, bytes]]:
     match step:
         case plan.AddHook(index, kind):
-            return [_message(tc.RTM_NEWQDISC, _CREATE_EXCL, index, tc.HOOK_PARENT, tc.HOOK_HANDLE, 0, kind)]
+            body = tc.request(index, tc.HOOK_HANDLE, tc.HOOK_PARENT, 0, kind)
+            return [(tc.RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, body)]
         case plan.DeleteHook(index, kind):
-            return [_message(tc.RTM_DELQDISC, _REQUEST_ACK, index, tc.HOOK_PARENT, tc.HOOK_HANDLE, 0, kind)]
+            return [(tc.RTM_DELQDISC, 0, tc.request(index, tc.HOOK_HANDLE, tc.HOOK_PARENT, 0, kind))]
         case plan.DeleteFilter(index, parent, priority, protocol, handle, kind):
-            info = tc.filter_info(priority, protocol)
-            return [_message(tc.RTM_DELTFILTER, _REQUEST_ACK, index, parent, handle, info, kind)]
+            return [(tc.RTM_DELTFILTER, 0, tc.request(index, handle, parent, tc.filter_info(priority, protocol), kind))]
         case plan.AddFilter(index, parent, priority, target, cookie):
-            info = tc.filter_info(priority)
-            return [
-                _message(
-                    tc.RTM_NEWTFILTER,
-                    _CREATE_EXCL,
-                    index,
-                    parent,
-                    0,
-                    info,
-                    kind,
-                    tc.mirror_options(kind, target, cookie),
-                )
+            bodies = [
+                tc.request(index, 0, parent, tc.filter_info(priority), kind, tc.mirror_options(kind, target, cookie))
                 for kind in ("matchall", "u32")
             ]
-
-
-def _message(
-    kind: int, flags: int, index: int, parent: int, handle: int, info: int, name: str, options: bytes | None = None
-) -> Any:
-    """One traffic-control request. The options are ours: pyroute2's know no cookie and always `pipe`."""
-    from pyroute2.netlink.rtnl.tcmsg import tcmsg
-
-    class Request(tcmsg):  # type: ignore[misc]
-        nla_map = (("TCA_UNSPEC", "none"), ("TCA_KIND", "asciiz"), ("TCA_OPTIONS", "cdata"))
-
-    message = Request()
-    message["header"]["type"] = kind
-    message["header"]["flags"] = flags
-    for field, value in (("index", index), ("parent", parent), ("handle", handle), ("info", info)):
-        message[field] = value
-    message["attrs"] = [["TCA_KIND", name]]
-    if options is not None:
-        message["attrs"].append(["TCA_OPTIONS", options])
-    return message
+            return [(tc.RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, body) for body in bodies]
 
 
 @contextmanager

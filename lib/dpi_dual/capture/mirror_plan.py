@@ -25,6 +25,8 @@ ALIAS = "dpi-dual"
 
 PRIORITY = {"ingress": 49, "egress": 50}
 """Where our filters go by default. Odd and even: with one number for both, u32 shows each filter in both lists."""
+CAPTURE_KINDS = ("dummy", "ifb", "veth")
+"""What a capture interface is made as, the first that the kernel knows."""
 DIRECTIONS = ("ingress", "egress")
 
 _NAME = re.compile(r"[^\s/:%\x00-\x1f\x7f]{1,15}")
@@ -121,8 +123,8 @@ Step = AddHook | DeleteHook | AddFilter | DeleteFilter
 
 
 def is_ours(link: Link) -> bool:
-    """We made this interface as a capture interface."""
-    return link.mac == MARK_MAC or (link.alias == ALIAS and link.kind in ("dummy", "ifb", "veth"))
+    """We made this interface as a capture interface. The kind counts: a bridge takes over the MAC of its member."""
+    return link.kind in CAPTURE_KINDS and (link.mac == MARK_MAC or link.alias == ALIAS)
 
 
 def valid_name(name: str) -> bool:
@@ -224,8 +226,8 @@ def steps(source: Source, target: int, shaped: bool) -> list[Step]:
         keep = good[:1]
         first += [_delete(link, source, direction, entry) for entry in source.ours(direction) if entry not in keep]
         if not keep:
-            step = AddFilter(link.index, tc.PARENTS[direction], _priority(source, direction), target, cookie)
-            first.append(step)
+            parent, priority = _parent(source, hook, direction), _priority(source, direction)
+            first.append(AddFilter(link.index, parent, priority, target, cookie))
     return first
 
 
@@ -246,7 +248,9 @@ def _delete(link: Link, source: Source, direction: str, entry: Filter) -> Delete
     alone = entry.priority not in tc.foreign_priorities(source.listing(direction))
     # u32 keeps the empty table of a priority when only its last filter is deleted: delete the priority.
     handle = 0 if alone else entry.handle
-    return DeleteFilter(link.index, tc.PARENTS[direction], entry.priority, entry.protocol, handle, entry.kind)
+    return DeleteFilter(
+        link.index, _parent(source, source.hook, direction), entry.priority, entry.protocol, handle, entry.kind
+    )
 
 
 def _priority(source: Source, direction: str) -> int:
@@ -259,6 +263,14 @@ def _priority(source: Source, direction: str) -> int:
             return priority
     # The owner's begin at 1 already; behind them is better than nowhere, and the status says so.
     return next(priority for priority in range(usual, 0xC000, 2) if priority not in taken and priority > ceiling)
+
+
+def _parent(source: Source, hook: str, direction: str) -> int:
+    """Where to address filters. An `ingress` qdisc shows all its filters under the parent that was named last:
+    name the one that it has, and an owner sees no change."""
+    if hook != "ingress":
+        return tc.PARENTS[direction]
+    return next((entry.parent for entry in source.listing(direction)), tc.HOOK_HANDLE)
 
 
 def behind(source: Source, direction: str) -> bool:

@@ -22,6 +22,8 @@ NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
 NLM_F_DUMP_INTR = 0x10
 NLM_F_DUMP = 0x300
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
 NLM_F_ACK_TLVS = 0x200
 
 _NLMSG_ERROR = 2
@@ -88,6 +90,34 @@ class Netlink:
         """Sends one request and returns its answers as (type, body); raises the kernel's error as OSError."""
         sequence = self._send(kind, body, flags | NLM_F_REQUEST | NLM_F_ACK)
         return [(kind, data[start:end]) for data, kind, start, end in self._answers(sequence, dump=False)]
+
+    def batch(self, messages: list[tuple[int, int, bytes]]) -> list[OSError | None]:
+        """Sends several requests (type, flags, body) as one; the kernel's word on each: None or its error.
+
+        The kernel works through one datagram without returning to us: either all of it happens or none,
+        whatever becomes of this process.
+        """
+        data, sequences = b"", []
+        for kind, flags, body in messages:
+            self._sequence = (self._sequence + 1) & 0x7FFFFFFF
+            sequences.append(self._sequence)
+            wanted = flags | NLM_F_REQUEST | NLM_F_ACK
+            data += _HEADER.pack(_HEADER.size + len(body), kind, wanted, self._sequence, 0) + body
+            data += bytes(-len(body) % 4)
+        self._socket.settimeout(self._timeout_s)
+        self._socket.sendto(data, (0, 0))
+        answers: list[OSError | None] = []
+        for sequence in sequences:
+            try:
+                for _ in self._answers(sequence, dump=False):
+                    pass
+            except TimeoutError:
+                raise
+            except OSError as error:
+                answers.append(error)
+            else:
+                answers.append(None)
+        return answers
 
     def dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
         """Lists a table as (type, body); asks again, a few times, when the table changes meanwhile."""

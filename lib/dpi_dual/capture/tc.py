@@ -18,6 +18,7 @@ RTM_NEWTFILTER, RTM_DELTFILTER, _RTM_GETTFILTER = 44, 45, 46
 HOOK_PARENT = 0xFFFFFFF1
 """Where `clsact` and the older `ingress` qdisc sit: the same place, so an interface has one or the other."""
 HOOK_HANDLE = 0xFFFF0000
+"""The qdisc itself; also where `tc` and SQM put the filters of an `ingress` qdisc (`parent ffff:`)."""
 PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 
 PROTOCOL_ALL = htons(0x0003)
@@ -160,6 +161,12 @@ def mirror_options(kind: str, target: int, cookie: bytes) -> bytes:
     # struct tc_u32_sel with TC_U32_TERMINAL and one key: at offset 0, mask 0, value 0 - `match u32 0 0`
     selector = bytes((1, 0, 1)) + bytes(13) + bytes(16)
     return attribute(_U32_SEL, selector) + attribute(_U32_ACT | NLA_F_NESTED, actions) + attribute(_U32_FLAGS, skip_hw)
+
+
+def request(index: int, handle: int, parent: int, info: int, kind: str, options: bytes = b"") -> bytes:
+    """The body of a request to add or delete a qdisc or a filter."""
+    body = _TCMSG.pack(0, index, handle, parent, info) + attribute(_TCA_KIND, kind.encode() + b"\0")
+    return body + attribute(_TCA_OPTIONS | NLA_F_NESTED, options) if options else body
 
 
 def filter_info(priority: int, protocol: int = PROTOCOL_ALL) -> int:
