@@ -195,6 +195,7 @@ class ConntrackFallback:
 
     def start(self, table: Table, agent_flows: Iterable[Flow]) -> None:
         """The agent is gone: takes the baseline, and what the agent knew of the connections that go on."""
+        self._accounting.settle()  # what the agent told before it went is not to be taken for its return
         self.active = True
         self._last = {}
         self._accounting.already_counted = self._take_off
@@ -204,6 +205,7 @@ class ConntrackFallback:
 
     def update(self, table: Table) -> None:
         """Counts what grew since the last dump."""
+        self._accounting.settle()
         self._read(table, {})
         if len(self._ledger) > MAX_FLOWS // 2:
             old = self._clock() - LEDGER_S
