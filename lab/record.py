@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import time
@@ -103,12 +104,17 @@ def end(pids: Iterable[int], patience_s: float = 2.0) -> None:
         except ProcessLookupError:
             continue
     for number in (signal.SIGTERM, signal.SIGKILL):
+        for handle in handles:
+            try:
+                signal.pidfd_send_signal(handle, number)
+            except ProcessLookupError:
+                continue
         deadline = time.monotonic() + patience_s
-        while handles and (number == signal.SIGTERM or time.monotonic() < deadline):
-            handles = [handle for handle in handles if not _signal(handle, number)]
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(0.02)
+        while handles and (left_s := deadline - time.monotonic()) > 0:
+            ended, _, _ = select.select(handles, (), (), left_s)  # readable once the process has ended
+            for handle in ended:
+                handles.remove(handle)
+                os.close(handle)
     for handle in handles:
         os.close(handle)
 
@@ -127,16 +133,6 @@ def clear_stale(path: Path = RECORD) -> list[str]:
         said.append(f"removed {directory} of the last run")
     remove(path)
     return said
-
-
-def _signal(handle: int, number: signal.Signals) -> bool:
-    """Sends the signal; True, and the handle closed, when the process is no more."""
-    try:
-        signal.pidfd_send_signal(handle, number)
-    except ProcessLookupError:
-        os.close(handle)
-        return True
-    return False
 
 
 def _pids() -> list[int]:
