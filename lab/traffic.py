@@ -4,7 +4,7 @@
 
 Prints one JSON line for each thing done (`kind version name bytes seconds ok`, `error` when it failed) and a last
 one with the sums; with `--report FILE` it keeps the sums and the latest errors in that file instead. The mix is dealt
-like cards: each kind comes in each IP version before any comes again.
+like cards: each kind, and each site, comes in each IP version before any comes again.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ Action = Callable[[Session, int, str], Awaitable[int]]
 KINDS: dict[str, tuple[Action, tuple[str, ...], int]] = {
     "dns": (lookup, WEB_NAMES, 2),
     "http": (http, ("www.example.com", "www.wikipedia.org"), 2),
-    "https": (https, WEB_NAMES, 4),
+    "https": (https, WEB_NAMES, len(WEB_NAMES)),
     "bulk": (bulk, ("www.youtube.com", "www.example.com"), 1),
     "ssh": (ssh, ("shell.example.net",), 1),
     "telnet": (telnet, ("shell.example.net",), 1),
@@ -248,12 +248,12 @@ KINDS: dict[str, tuple[Action, tuple[str, ...], int]] = {
 
 def deal(dice: random.Random, kinds: Sequence[str]) -> Iterator[tuple[str, int, str]]:
     """Without end: (kind, IP version, name), in shuffled decks that hold every kind in both versions."""
-    names = {kind: _in_turn(dice, KINDS[kind][1]) for kind in kinds}
+    names = {(kind, version): _in_turn(dice, KINDS[kind][1]) for kind in kinds for version in (4, 6)}
     while True:
         deck = [(kind, version) for kind in kinds for version in (4, 6) for _ in range(KINDS[kind][2])]
         dice.shuffle(deck)
         for kind, version in deck:
-            yield kind, version, next(names[kind])
+            yield kind, version, next(names[kind, version])
 
 
 def _in_turn(dice: random.Random, names: Sequence[str]) -> Iterator[str]:
