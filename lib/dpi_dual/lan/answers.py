@@ -15,7 +15,7 @@ from dpi_dual.lan.fallback import ConntrackFallback
 from dpi_dual.lan.history import PERIODS, History
 from dpi_dual.lan.names import NameBook, clean_ip, clean_mac
 from dpi_dual.lan.paging import page
-from dpi_dual.lan.protocols import ProtocolRow
+from dpi_dual.lan.protocols import UNKNOWN, ProtocolRow, applications
 from dpi_dual.lan.rates import InterfaceMeter, RateMeter
 from dpi_dual.lan.tally import Tally
 from dpi_dual.model import Flow
@@ -42,12 +42,28 @@ class LanAnswers:
     rates: RateMeter
     interfaces: InterfaceMeter
     interface: tuple[str, ...]
+    shown: frozenset[str]
+    """Which of clients, destinations and protocols are tracked; the others are shown as empty."""
     _clock: Callable[[], float]
 
     @property
     def source(self) -> str:
         """Where the flows come from now: netifyd, ndpid, conntrack or none."""
         raise NotImplementedError
+
+    # --- the tables, with what the flows have grown by
+
+    def _clients(self) -> list[Client]:
+        self.accounting.settle()
+        return list(self.accounting.clients) if "clients" in self.shown else []
+
+    def _destinations(self) -> list[Destination]:
+        self.accounting.settle()
+        return list(self.accounting.destinations) if "destinations" in self.shown else []
+
+    def _protocols(self) -> list[ProtocolRow]:
+        self.accounting.settle()
+        return list(self.accounting.protocols) if "protocols" in self.shown else []
 
     # --- summary
 
@@ -57,17 +73,17 @@ class LanAnswers:
         `rx` and `tx` are the interface's own counters: received and sent by the router. `bytes_in` and `bytes_out` are
         what the flows add up to, seen from the clients; `bytes_unsplit` nobody said the way of.
         """
-        self.accounting.settle()
+        clients, destinations, protocols = self._clients(), self._destinations(), self._protocols()
         now = self._clock()
         return {
             "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
             "mode": "lan_passive",
             "interface": " ".join(self.interface),
             "interface_up": not self.interfaces.missing and not self.interfaces.down,
-            "active_clients": self.active_clients(),
-            "clients": len(self.accounting.clients),
-            "unique_destinations": self.accounting.destinations.unique(),
-            "detected_protocols": self.accounting.protocols.detected(),
+            "active_clients": sum(client.last_seen_at >= now - ACTIVE_S for client in clients),
+            "clients": len(clients),
+            "unique_destinations": len({row.ip for row in destinations}),
+            "detected_protocols": len({row.protocol for row in protocols} - {UNKNOWN}),
             **self.interfaces.figures,
             **self.accounting.totals.figures(),
             "packets": self.accounting.packets,
@@ -76,18 +92,12 @@ class LanAnswers:
             "rates_interval_s": round(self.rates.interval_s, 3),
         }
 
-    def active_clients(self) -> int:
-        """Clients seen within the last `ACTIVE_S` seconds."""
-        oldest = self._clock() - ACTIVE_S
-        return sum(client.last_seen_at >= oldest for client in self.accounting.clients)
-
     def files(self) -> dict[str, Answer]:
         """The snapshot files by name: the largest rows of each table."""
-        self.accounting.settle()
         head = {"timestamp": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")}
-        destinations = sorted(self.accounting.destinations, key=_size, reverse=True)[:FILE_ROWS]
-        protocols = sorted(self.accounting.protocols, key=_size, reverse=True)[:FILE_ROWS]
-        clients = sorted(self.accounting.clients, key=_size, reverse=True)[:FILE_CLIENTS]
+        destinations = sorted(self._destinations(), key=_size, reverse=True)[:FILE_ROWS]
+        protocols = sorted(self._protocols(), key=_size, reverse=True)[:FILE_ROWS]
+        clients = sorted(self._clients(), key=_size, reverse=True)[:FILE_CLIENTS]
         return {
             "lan-flows.json": self.status(),
             "lan-clients.json": {
@@ -114,8 +124,7 @@ class LanAnswers:
         }
         if sort not in keys:
             raise QueryError("bad_sort", f"sort must be one of {', '.join(keys)}")
-        self.accounting.settle()
-        rows = list(self.accounting.clients)
+        rows = self._clients()
         if search:
             wanted = search.casefold()
             rows = [
@@ -130,9 +139,8 @@ class LanAnswers:
 
     def destinations(self, limit: int = 50, before: str = "", client: str = "", search: str = "") -> Answer:
         """A page of destinations, largest first; with `client` only its own, with its own bytes and hits."""
-        self.accounting.settle()
         key = self.find(client).key if client else ""
-        rows = [row for row in self.accounting.destinations if not key or row.share(key) is not None]
+        rows = [row for row in self._destinations() if not key or row.share(key) is not None]
         if search:
             wanted = search.casefold()
             rows = [row for row in rows if wanted in row.ip or wanted in row.hostname.casefold()]
@@ -145,21 +153,19 @@ class LanAnswers:
 
     def protocols(self, limit: int = 50, before: str = "") -> Answer:
         """A page of protocols and applications, largest first."""
-        self.accounting.settle()
-        rows = list(self.accounting.protocols)
+        rows = self._protocols()
         shown, following = page(rows, _size, _serial, ProtocolRow.row, limit, before)
         return _list("protocols", shown, len(rows), following)
 
     def applications(self, limit: int = 50, before: str = "", client: str = "") -> Answer:
         """A page of applications, largest first; what has no application goes by its protocol."""
-        self.accounting.settle()
         rows: list[tuple[int, str, Tally]]
         if client:
             # Names of one client have no numbers; their order is stable while the client is there.
             found = self.find(client).kinds.applications().items()
             rows = [(number, name, tally) for number, (name, tally) in enumerate(found)]
         else:
-            rows = self.accounting.protocols.applications()
+            rows = applications(self._protocols())
         shown, following = page(
             rows,
             lambda row: row[2].bytes,
@@ -190,9 +196,9 @@ class LanAnswers:
 
     def find(self, text: str) -> Client:
         """The client with this MAC, address or host name."""
-        clients = self.accounting.clients
-        client = clients.get(clean_mac(text) or clean_ip(text) or text)
-        if client is None:
+        clients = self._clients()
+        client = self.accounting.clients.get(clean_mac(text) or clean_ip(text) or text)
+        if client is None or "clients" not in self.shown:
             wanted = text.casefold()
             client = next((known for known in clients if wanted and self.hostname(known).casefold() == wanted), None)
         if client is None:
@@ -203,14 +209,13 @@ class LanAnswers:
 
     def client(self, client: str) -> Answer:
         """All about one client: its row, applications, protocols, destinations, flows and the last days by hour."""
-        self.accounting.settle()
         found = self.find(client)
         key = found.key
         addresses = set(found.addresses)
         flows: dict[int, Flow] = {id(flow): flow for ip in addresses for flow in self.table.flows_of(ip)}
         flows |= {id(flow): flow for flow in self.fallback.flows() if addresses & {flow.local_ip, flow.other_ip}}
         newest = sorted(flows.values(), key=lambda flow: flow.last_seen_at, reverse=True)[:CLIENT_FLOWS]
-        destinations = [row for row in self.accounting.destinations if row.share(key) is not None]
+        destinations = [row for row in self._destinations() if row.share(key) is not None]
         destinations.sort(key=lambda row: _shared(row, key), reverse=True)
         return {
             "client": self._client_row(found),

@@ -141,10 +141,6 @@ class DestinationTable:
             row = self._rows[key] = Destination(key, now)
         return row
 
-    def unique(self) -> int:
-        """How many different addresses."""
-        return len({ip for ip, _, _ in self._rows})
-
     def expire(self, now: float, retention_s: float) -> int:
         """Drops rows idle longer than `retention_s`; how many."""
         idle = [row for row in self if now - row.last_seen_at > retention_s]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import nsmallest
 
 from dpi_dual.lan.tally import Tally, serials
@@ -66,21 +66,18 @@ class ProtocolTable:
             row = self._rows[protocol, application] = ProtocolRow(protocol, application, now)
         return row
 
-    def detected(self) -> int:
-        """How many protocols have been recognised."""
-        return len({row.protocol for row in self if row.protocol != UNKNOWN})
-
     def shift(self, seconds: float) -> None:
         """Moves all times after the clock was set."""
         for row in self:
             row.last_seen_at += seconds
 
-    def applications(self) -> list[tuple[int, str, Tally]]:
-        """(row number, application, figures) of each application; what has none goes by its protocol."""
-        totals: dict[str, tuple[int, str, Tally]] = {}
-        for row in self:
-            name = label(row.protocol, row.application)
-            serial, _, tally = totals.get(name) or (row.serial, "", Tally())
-            tally.absorb(row)
-            totals[name] = (min(serial, row.serial), name, tally)
-        return list(totals.values())
+
+def applications(rows: Iterable[ProtocolRow]) -> list[tuple[int, str, Tally]]:
+    """(row number, application, figures) of each application; what has none goes by its protocol."""
+    totals: dict[str, tuple[int, str, Tally]] = {}
+    for row in rows:
+        name = label(row.protocol, row.application)
+        serial, _, tally = totals.get(name) or (row.serial, "", Tally())
+        tally.absorb(row)
+        totals[name] = (min(serial, row.serial), name, tally)
+    return list(totals.values())

@@ -83,6 +83,12 @@ class LanStream(LanAnswers):
         self.history_store.history_days = lan.history_days
         self.accounting.track_clients = lan.track_clients
         self.accounting.track_destinations = lan.track_destinations
+        parts = {
+            "clients": lan.track_clients,
+            "destinations": lan.track_destinations,
+            "protocols": lan.track_protocols,
+        }
+        self.shown = frozenset(part for part, on in parts.items() if on)
         self.fallback.interface = lan.interface[0] if lan.interface else ""
 
     async def run(self) -> None:
