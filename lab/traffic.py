@@ -31,7 +31,7 @@ from typing import Any
 from lab.network import ROUTER_LAN, LabNetwork
 from lab.servers import WEB_NAMES
 
-#: Things under way at once; when that many are, the next one is skipped and counted.
+#: Things under way at once; when that many are, the next one is skipped and counted (or waits, if a number is due).
 CONCURRENCY = 8
 _ACTION_SECONDS = 10
 _KEPT_ERRORS = 20
@@ -291,9 +291,11 @@ async def generate(
             if (count is not None and number >= count) or (duration is not None and due - begin >= duration):
                 break
             await asyncio.sleep(max(0.0, due - loop.time()))
-            if len(session.running) >= CONCURRENCY:
+            if len(session.running) >= CONCURRENCY and count is None:
                 session.skipped += 1
                 continue
+            while len(session.running) >= CONCURRENCY:
+                await asyncio.wait(session.running, return_when=asyncio.FIRST_COMPLETED)
             task = group.create_task(act(*choice))
             session.running.add(task)
             task.add_done_callback(session.running.discard)

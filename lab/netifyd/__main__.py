@@ -30,8 +30,10 @@ from lab.netifyd.ndpi import Engine
 from lab.netifyd.server import AgentSocket
 
 #: netifyd's times, as shares of its 15 s tick: what has no end of its own expires after 28 s, TCP after 300 s;
-#: a closed TCP connection is purged after 18 s; a flow that nDPI does not recognise is announced as such after 5 s.
+#: a closed TCP connection is purged after 18 s; a flow that nDPI does not recognise is announced as such after 5 s,
+#: with short ticks no sooner than a slow connection needs to say what it is.
 _IDLE, _IDLE_TCP, _CLOSED, _GIVE_UP = 28 / 15, 300 / 15, 18 / 15, 5 / 15
+_GIVE_UP_LEAST_S = 2
 _REOPEN_S = 0.5
 _SWEEPS_A_TICK = 15
 _STATS = (
@@ -56,6 +58,7 @@ class Agent:
 
     def __init__(self, path: Path, roles: dict[str, bool], tick_s: float) -> None:
         self._tick_s = tick_s
+        self._give_up_ms = 1000 * max(_GIVE_UP * tick_s, _GIVE_UP_LEAST_S)
         self._begin = time.monotonic()
         self._poll = select.epoll()
         self._engine = Engine()
@@ -183,9 +186,11 @@ class Agent:
             for flow, reason in link.table.remove(over):
                 self._purge(flow, reason)
             for flow in link.table:
-                if not flow.announcements and (now_ms - flow.first_seen_ms) / tick_ms >= _GIVE_UP:
+                if not flow.announcements and now_ms - flow.first_seen_ms >= self._give_up_ms:
                     flow.give_up()
                     self._announce(flow)
+                elif flow.detection is not None and now_ms - flow.last_seen_ms >= self._give_up_ms:
+                    flow.end_detection()  # 10 kB of nDPI's for what will hardly tell more
 
     def _tick(self) -> None:
         self._read_interfaces()
