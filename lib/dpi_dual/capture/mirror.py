@@ -55,6 +55,12 @@ def perform(action: str, interface: str, sources: Sequence[str], mode: str = "so
         return {"error": str(error), "code": error.code}
     except PermissionError as error:
         return {"error": f"not permitted to change or see the mirror ({error}); root is", "code": "not_permitted"}
+    except ImportError as error:
+        return {
+            "error": f"the mirror cannot be made without pyroute2 ({error})",
+            "code": "pyroute2_missing",
+            "hint": "install python3-pyroute2",
+        }
     except OSError as error:
         return {"error": f"the kernel refused a question about the mirror: {error}", "code": "kernel_error"}
 
@@ -63,12 +69,7 @@ def status(netlink: Netlink, interface: str, sources: Sequence[str], mode: str) 
     """The mirror as the kernel has it now, with its problems."""
     view = plan.look(netlink, interface, sources)
     hidden = offload.problems(sources if mode == "software" else (interface,))
-    found = [*mirror_status.problems(view, mode), *hidden]
-    return {
-        **mirror_status.describe(view, mode),
-        "offload": [problem.code for problem in hidden],
-        "problems": [problem.answer() for problem in found],
-    }
+    return mirror_status.report(view, mode, [*mirror_status.problems(view, mode), *hidden])
 
 
 def settle(netlink: Netlink, action: str, interface: str, sources: Sequence[str], mode: str) -> None:
@@ -77,7 +78,7 @@ def settle(netlink: Netlink, action: str, interface: str, sources: Sequence[str]
     for _ in range(_ROUNDS):
         view = plan.look(netlink, interface, sources)
         if action == "remove":
-            if _is_removed(view):
+            if plan.is_removed(view):
                 return
             refused = _remove(netlink, view)
         else:
@@ -85,18 +86,12 @@ def settle(netlink: Netlink, action: str, interface: str, sources: Sequence[str]
                 return
             refused = _ensure(netlink, view, mode)
     view = plan.look(netlink, interface, sources)
-    if _is_removed(view) if action == "remove" else plan.is_settled(view, mode):
+    if plan.is_removed(view) if action == "remove" else plan.is_settled(view, mode):
         return
     words = "; ".join(dict.fromkeys(refused)) or "something else changes it at the same time"
     raise MirrorError(
         "mirror_failed", f"the mirror could not be {'removed' if action == 'remove' else 'made'}: {words}"
     )
-
-
-def _is_removed(view: plan.View) -> bool:
-    ours = view.capture is not None and plan.is_ours(view.capture)
-    filters = any(source.ours(d) for source in (*view.sources, *view.former) for d in plan.DIRECTIONS)
-    return not (ours or filters or view.stray)
 
 
 def _remove(netlink: Netlink, view: plan.View) -> list[str]:
@@ -242,8 +237,14 @@ def _messages(step: plan.Step) -> list[tuple[int, int, bytes]]:
 @contextmanager
 def _alone() -> Iterator[None]:
     """One change of the mirror at a time on this machine; the lock is gone with its holder."""
-    Path(paths.RUN_DIR).mkdir(mode=0o750, parents=True, exist_ok=True)
-    with (Path(paths.RUN_DIR) / "mirror.lock").open("w") as file:
+    try:
+        Path(paths.RUN_DIR).mkdir(mode=0o750, parents=True, exist_ok=True)
+        lock = (Path(paths.RUN_DIR) / "mirror.lock").open("w")
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise MirrorError("mirror_lock", f"the lock file of the mirror cannot be made: {error}") from error
+    with lock as file:
         deadline = time.monotonic() + _LOCK_WAIT_S
         while True:
             try:
@@ -264,7 +265,7 @@ class _Arguments(argparse.ArgumentParser):
         raise MirrorError("bad_arguments", message)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command: prints one JSON object; 0, or 1 with `error` in it."""
     parser = _Arguments(prog="dpi_dual.capture.mirror", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("action", choices=ACTIONS)
@@ -281,4 +282,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -317,3 +317,10 @@ def is_settled(view: View, mode: str) -> bool:
     if view.capture is None or (is_ours(view.capture) and not is_dressed(view.capture)):
         return False
     return not any(steps(s, view.capture.index, s.name in view.shapers) for s in view.sources)
+
+
+def is_removed(view: View) -> bool:
+    """Nothing of ours is left anywhere."""
+    ours = view.capture is not None and is_ours(view.capture)
+    filters = any(source.ours(direction) for source in (*view.sources, *view.former) for direction in DIRECTIONS)
+    return not (ours or filters or view.stray)

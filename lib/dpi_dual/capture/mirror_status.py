@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dpi_dual.capture import offload
 from dpi_dual.capture.links import Link
 from dpi_dual.capture.mirror_plan import DIRECTIONS, Source, View, behind, count, is_complete, is_ours, objection
 from dpi_dual.model import Problem
 
 
+def report(view: View, mode: str, found: Sequence[Problem]) -> dict[str, Any]:
+    """The answer of `dpi.status mirror`."""
+    return {
+        **describe(view, mode),
+        "offload": [problem.code for problem in found if problem.code in offload.CODES],
+        "problems": [problem.answer() for problem in found],
+    }
+
+
 def describe(view: View, mode: str) -> dict[str, Any]:
-    """The answer of `dpi.status mirror`, without its problems.
+    """What the kernel has and has counted.
 
     `packets_mirrored` and `bytes_mirrored` count from when the filters were made; a source that comes back
     begins at 0. `drops` are packets that the kernel could not copy (capture interface down or full): not the

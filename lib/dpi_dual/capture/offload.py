@@ -34,6 +34,11 @@ _MERGING = ("rx-gro", "rx-gro-hw", "rx-lro")
 _NO_SUCH_TABLES = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT, errno.EAFNOSUPPORT)
 """What a kernel answers that has no nf_tables, or none with flow tables."""
 
+CODES = frozenset(
+    ("flow_offload_hardware", "flow_offload_software", "flow_offload_unknown", "tc_offload_hardware", "receive_merging")
+)
+"""Of all problems that `problems` tells of."""
+
 
 @dataclass(frozen=True, slots=True)
 class FlowTable:
