@@ -27,7 +27,8 @@ from dpi_dual.settings import Settings
 FLUSH_S = 60.0
 #: Seconds between two looks for flows that are over.
 EXPIRE_S = 1.0
-#: A dump of conntrack may take this part of our time; a large table is read less often.
+#: A dump of conntrack that takes longer than this is made less often, so that it takes this part of our time.
+CHEAP_S = 0.02
 DUMP_SHARE = 0.01
 #: An agent that was heard of within this time is there, when nobody can say whether it is connected.
 HEARD_S = 60.0
@@ -195,7 +196,7 @@ class LanStream(LanAnswers):
         if agent and self.fallback.active:
             self.fallback.stop()
         self.fallback.tick()
-        if mono - self._dumped_at < self._dump_cost_s / DUMP_SHARE:
+        if self._dump_cost_s > CHEAP_S and mono - self._dumped_at < self._dump_cost_s / DUMP_SHARE:
             return
         table = self.kernel.connections() if self._settings.realtime or not agent else None
         self._dumped_at = mono
