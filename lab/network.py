@@ -75,7 +75,7 @@ bound|renew)
     ip route replace default via "$router" dev "$interface"
     for server in $dns; do echo "nameserver $server"; done >"$RESOLV_CONF"
     ;;
-deconfig) ip address flush dev "$interface" scope global ;;
+deconfig) ip -4 address flush dev "$interface" scope global ;;
 esac
 """
 
@@ -156,7 +156,7 @@ class LabNetwork:
         return {name: client.interface_bytes() for name, client in self.clients.items()}
 
     def processes(self) -> dict[str, subprocess.Popen[Any]]:
-        """The services this module keeps running in the router, by name; for whoever watches over them."""
+        """The DHCP server and clients that this module keeps running, by name; for whoever watches over them."""
         return dict(self._watched)
 
     def close(self) -> None:
@@ -248,19 +248,20 @@ class LabNetwork:
         script = self.directory / "udhcpc.sh"
         script.write_text(_DHCP_SCRIPT)
         script.chmod(0o755)
-        asking = []
         for client in self.clients.values():
-            command = ["busybox", "udhcpc", "-f", "-q", "-n", "-t", "5", "-T", "1", "-i", CLIENT_INTERFACE]
+            # Stays to renew the lease; ends, which is noticed below, when it gets none.
+            command = ["busybox", "udhcpc", "-f", "-n", "-t", "5", "-T", "1", "-i", CLIENT_INTERFACE]
             command += ["-s", str(script), "-x", f"hostname:{client.name}"]
             environment = {**os.environ, "RESOLV_CONF": str(client.resolv_conf)}
-            asking.append(
-                client.host.popen(
-                    *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            with (self.directory / f"udhcpc.{client.name}.log").open("wb") as log:
+                self._watched[f"udhcpc {client.name}"] = client.host.popen(
+                    *command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
-            )
-        for client, process in zip(self.clients.values(), asking, strict=True):
-            said, _ = process.communicate(timeout=20)
-            if process.returncode != 0:
+        for client in self.clients.values():
+            asking = self._watched[f"udhcpc {client.name}"]
+            self._wait_until(partial(_told, client, asking), f"a DHCP lease for {client.name}", seconds=20)
+            if asking.poll() is not None:
+                said = (self.directory / f"udhcpc.{client.name}.log").read_text()
                 raise OSError(f"{client.name} got no DHCP lease: {said.strip()}")
         # The kernel tells IPv6 of a bridge's carrier up to a second late; before, the router could not advertise.
         show = ("-6", "address", "show", "dev", LAN_INTERFACE, "scope", "link")
@@ -277,6 +278,10 @@ class LabNetwork:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {seconds:g} s in vain for {what}")
             time.sleep(0.02)
+
+
+def _told(client: Client, asking: subprocess.Popen[Any]) -> bool:
+    return bool(client.resolv_conf.read_text()) or asking.poll() is not None
 
 
 def why_not() -> str | None:

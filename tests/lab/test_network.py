@@ -106,7 +106,7 @@ hosts = [network.router, network.internet, *(client.host for client in network.c
 shell = network.router.command(["sh", "-c", "echo inside; exec sleep 600"])
 stray = subprocess.Popen(shell, stdout=subprocess.PIPE, start_new_session=True)
 stray.stdout.readline()
-pids = [host.pid for host in hosts] + [process.pid for process in network.processes().values()] + [stray.pid]
+pids = [host.pid for host in hosts] + [network.processes()["dnsmasq"].pid, stray.pid]
 print(json.dumps({"pids": pids, "directory": str(network.directory)}), flush=True)
 sys.stdin.read()
 """
