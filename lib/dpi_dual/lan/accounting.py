@@ -361,15 +361,12 @@ class LanAccounting:
                 self.flows_without_client += 1
         if self.track_destinations and ends.remote:
             self._visit(tracked, ends.remote, now)
-        self.totals.live += live
-        self.totals.flows += new
-        for tally in self._tallies(tracked):
+        for tally in (self.totals, *self._tallies(tracked)):
             tally.live += live
             tally.flows += new
-        if new:
-            for end in tracked.ends():
-                if end.share is not None:
-                    end.share.hits += 1
+        for end in tracked.ends():
+            if end.share is not None:
+                end.share.hits += new
         return tracked
 
     def _visit(self, tracked: _Tracked, remote: str, now: float) -> None:

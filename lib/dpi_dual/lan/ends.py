@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dpi_dual.model import Flow
 
@@ -41,8 +42,7 @@ class Neighbourhood:
         return any(address.version == network.version and address in network for network in self.networks)
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(NamedTuple):
     """The clients of one flow, and its far end."""
 
     local: tuple[str, str] | None
@@ -92,9 +92,17 @@ def ends_of(flow: Flow, around: Neighbourhood) -> Ends:
     decide before the agent's word does: when the agent took the router's side for the local one, the client
     is the other side, even where the agent called it remote.
     """
-    local = _client(flow.local_mac, flow.local_ip, around)
-    if flow.other_type == "remote" and local is not None and flow.other_mac in around.router_macs:
-        return Ends(local, None, "other")  # what nearly all flows are
+    mac, ip = flow.local_mac, flow.local_ip
+    if (
+        flow.other_type == "remote"
+        and flow.other_mac in around.router_macs
+        and mac not in around.router_macs
+        and is_station(mac)
+        and ip not in around.router_ips
+        and ip not in _UNSPECIFIED
+    ):
+        return Ends((mac, ip), None, "other")  # what nearly all flows are: the rest need not be asked
+    local = _client(mac, ip, around)
     if flow.other_type in ("multicast", "broadcast") or is_group_address(flow.other_ip):
         return Ends(local, None, "")
     other = None
