@@ -21,7 +21,7 @@ MAX_NDPID_PAYLOAD = 40_000
 #: A netifyd length header is at most this long, blanks included.
 _MAX_HEADER = 64
 
-_HEADER = re.compile(rb'\s*+\{\s*+"length"\s*+:\s*+([0-9]{1,10}+)\s*+\}[ \t\r]*+\n?')
+_HEADER = re.compile(rb'\{\s*+"length"\s*+:\s*+([0-9]{1,10}+)\s*+\}[ \t\r]*+\n?')
 _HEADER_START = b'{"length":'
 _BLANK = b" \t\r\n"
 
@@ -87,9 +87,10 @@ class Framing:
             if length < 0:
                 header = _HEADER.match(data, position, position + _MAX_HEADER)
                 if header is None or not header[0].endswith(b"\n"):
+                    if data[position] in _BLANK:  # harmless between frames
+                        position += 1
+                        continue
                     piece = data[position : position + _MAX_HEADER]
-                    if len(piece) < _MAX_HEADER and not piece.strip(_BLANK):
-                        return
                     if len(piece) == _MAX_HEADER or not _may_become_header(piece):
                         raise FramingError(f"no length header where one must be: {piece[:32]!r}")
                     self._keep(data, position, len(piece) + 1)
