@@ -6,7 +6,6 @@ ports, so a fragmented datagram's later parts make a flow of their own; packets 
 
 from __future__ import annotations
 
-import mmap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,12 +16,11 @@ from ipaddress import ip_address
 from lab.netifyd.addresses import Inside
 from lab.netifyd.hints import DnsHints
 from lab.netifyd.ndpi import Detection, Engine, Finding
+from lab.netifyd.packets import ACK, FIN, ICMP, ICMP6, RST, SYN, TCP, UDP, Memory, Packet, parse
 
-_TCP, _UDP, _ICMP, _ICMP6 = 6, 17, 1, 58
-_FIN_OR_RST, _SYN, _ACK = 0x05, 0x02, 0x10
-_ETHERNET = 14
-#: IPv6 headers between the fixed one and the transport's: hop-by-hop, routing, fragment, destination (RFC 8200).
-_EXTENSIONS = (0, 43, 44, 60)
+_DNS_PORT = 53
+#: How netifyd's `stats` call packets of these protocols.
+_COUNTED = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMP6: "icmp"}
 
 #: Live flows of one interface; beyond that those idle longest are ended, a sixteenth at a time.
 MAX_FLOWS = 16_384
@@ -70,23 +68,14 @@ class Flow:
         "vlan",
     )
 
-    def __init__(
-        self,
-        interface: str,
-        internal: bool,
-        version: int,
-        protocol: int,
-        addresses: tuple[bytes, bytes],
-        ports: tuple[int, int],
-        macs: tuple[bytes, bytes],
-        vlan: int,
-        now_ms: int,
-        keys: tuple[bytes, bytes],
-    ) -> None:
+    def __init__(self, interface: str, internal: bool, first: Packet, macs: tuple[bytes, bytes], now_ms: int) -> None:
         self.interface, self.internal = interface, internal
-        self.version, self.protocol, self.vlan = version, protocol, vlan
-        self.addresses, self.ports, self.macs = addresses, ports, macs
-        self.keys = keys
+        self.version, self.protocol, self.vlan = first.version, first.protocol, first.vlan
+        size = 4 if first.version == 4 else 16
+        source, destination, ports = first.key[:size], first.key[size : 2 * size], first.key[2 * size :]
+        self.addresses, self.macs = (source, destination), macs
+        self.ports = int.from_bytes(ports[:2]), int.from_bytes(ports[2:])
+        self.keys = first.key, destination + source + ports[2:] + ports[:2]
         self.first_seen_ms = self.last_seen_ms = now_ms
         self.bytes, self.packets = [0, 0], [0, 0]
         self.told_bytes, self.told_packets = [0, 0], [0, 0]
@@ -206,165 +195,70 @@ class FlowTable:
     def __iter__(self) -> Iterator[Flow]:
         return iter(self._live)
 
-    def packet(
-        self, memory: mmap.mmap | bytes, start: int, captured: int, length: int, now_ms: int, vlan: int = 0
-    ) -> None:
+    def packet(self, memory: Memory, start: int, captured: int, length: int, now_ms: int, vlan: int = 0) -> None:
         """Counts the frame of `length` bytes at `start`; of a malformed one only that it was there."""
         counts = self.counts
         counts["raw"] += 1
         self.largest = max(self.largest, length)
-        ip = start + _ETHERNET
-        end = start + captured
-        ether_type = memory[start + 12 : ip]
-        if ether_type == b"\x81\x00" and captured >= _ETHERNET + 4:
-            vlan = int.from_bytes(memory[ip : ip + 2]) & 0x0FFF
-            ip += 4
-            ether_type = memory[ip - 2 : ip]
-        if ether_type == b"\x08\x00" and end - ip >= 20:
-            header = (memory[ip] & 15) * 4
-            version, protocol, transport = 4, memory[ip + 9], ip + header
-            first = ip + 12
-            ip_bytes = int.from_bytes(memory[ip + 2 : ip + 4])
-            fragment = memory[ip + 6 : ip + 8]
-            whole = fragment in (b"\0\0", b"\x40\0")
-            valid = memory[ip] >> 4 == 4 and 20 <= header <= ip_bytes <= length - (ip - start) and transport <= end
-            addresses_end = ip + 20
-        elif ether_type == b"\x86\xdd" and end - ip >= 40:
-            version, protocol, transport = 6, memory[ip + 6], ip + 40
-            first = ip + 8
-            ip_bytes = 40 + int.from_bytes(memory[ip + 4 : ip + 6])
-            valid = memory[ip] >> 4 == 6 and ip_bytes <= length - (ip - start)
-            addresses_end = transport
-            whole = True
-            if protocol in _EXTENSIONS:
-                protocol, transport, whole, intact = _past_extensions(memory, protocol, transport, end)
-                valid = valid and intact
-        else:
-            valid = False
-        if not valid:
+        packet = parse(memory, start, captured, length, vlan)
+        if packet is None:
             counts["discarded"] += 1
             counts["discarded_bytes"] += length
             return
+        protocol = packet.protocol
         counts["ip"] += 1
         counts["ip_bytes"] += length
-
-        ported = whole and protocol in (_TCP, _UDP) and end - transport >= 8
-        if ported and transport == addresses_end:
-            key = memory[first : transport + 4]  # addresses and ports lie side by side
-        elif ported:
-            key = memory[first:addresses_end] + memory[transport : transport + 4]
-        else:
-            key = memory[first:addresses_end]
-        flags = tcp_header = 0
-        if protocol == _TCP:
-            counts["tcp"] += 1
-            if ported and end - transport >= 20:
-                flags, tcp_header = memory[transport + 13], (memory[transport + 12] >> 4) * 4
-        elif protocol == _UDP:
-            counts["udp"] += 1
-        elif protocol in (_ICMP, _ICMP6):
-            counts["icmp"] += 1
+        if protocol in _COUNTED:
+            counts[_COUNTED[protocol]] += 1
 
         table = self._flows.get(protocol)
         if table is None:
             table = self._flows[protocol] = {}
-        known = table.get(key)
-        if known is not None and known[0].closed and flags & (_SYN | _ACK) == _SYN:
+        known = table.get(packet.key)
+        if known is not None and known[0].closed and packet.tcp_flags & (SYN | ACK) == SYN:
             self._remove(known[0])
             self.evicted.append(known[0])
             known = None
         if known is None:
-            known = self._begin(memory, start, key, table, version, protocol, ported, vlan, now_ms), 0
+            macs = memory[start + 6 : start + 12], memory[start : start + 6]
+            known = self._begin(packet, macs, table, now_ms), 0
         flow, direction = known
         flow.last_seen_ms = now_ms
         flow.bytes[direction] += length
         flow.packets[direction] += 1
-        if flags & _FIN_OR_RST:
+        if packet.tcp_flags & (FIN | RST):
             flow.closed = True
-            counts["tcp_resets"] += flags >> 2 & 1
-        if protocol == _UDP and ported and flow.ports[1 - direction] != 53 and flow.ports[direction] == 53:
-            self._hints.learn(memory[transport + 8 : end])
-        if flow.detection is None and flow.detection_packets:
-            return
-        self._inspect(memory, flow, direction, ip, end, length, ip_bytes, transport, flags, tcp_header, now_ms)
+            if packet.tcp_flags & RST:
+                counts["tcp_resets"] += 1
+        if protocol == UDP and flow.ports[direction] == _DNS_PORT:
+            self._hints.learn(memory[packet.transport + 8 : packet.end])
+        if flow.detection is not None or not flow.detection_packets:
+            self._inspect(flow, direction, memory, packet, now_ms)
 
     def _begin(
-        self,
-        memory: mmap.mmap | bytes,
-        start: int,
-        key: bytes,
-        table: dict[bytes, tuple[Flow, int]],
-        version: int,
-        protocol: int,
-        ported: bool,
-        vlan: int,
-        now_ms: int,
+        self, packet: Packet, macs: tuple[bytes, bytes], table: dict[bytes, tuple[Flow, int]], now_ms: int
     ) -> Flow:
         if len(self._live) >= MAX_FLOWS:
             for oldest in nsmallest(MAX_FLOWS // 16, self._live, key=lambda flow: flow.last_seen_ms):
                 self._remove(oldest)
                 self.evicted.append(oldest)
-        size = 4 if version == 4 else 16
-        source, destination = key[:size], key[size : 2 * size]
-        tail = key[2 * size :]
-        ports = (int.from_bytes(tail[:2]), int.from_bytes(tail[2:])) if ported else (0, 0)
-        backward = destination + source + tail[2:] + tail[:2]
-        macs = memory[start + 6 : start + 12], memory[start : start + 6]
-        flow = Flow(
-            self.interface,
-            self.internal,
-            version,
-            protocol,
-            (source, destination),
-            ports,
-            macs,
-            vlan,
-            now_ms,
-            (key, backward),
-        )
+        flow = Flow(self.interface, self.internal, packet, macs, now_ms)
+        forward, backward = flow.keys
         table[backward] = flow, 1
-        table[key] = flow, 0
+        table[forward] = flow, 0
         self._live[flow] = None
         flow.identify(self.inside, self._hints)
         if self.internal:
-            for mac, address in zip(macs, (source, destination), strict=True):
+            for mac, address in zip(macs, flow.addresses, strict=True):
                 if self.inside.kind(address) == "local" and not mac[0] & 1:
                     self.devices.setdefault(mac, set()).add(address)
         return flow
 
-    def _inspect(
-        self,
-        memory: mmap.mmap | bytes,
-        flow: Flow,
-        direction: int,
-        ip: int,
-        end: int,
-        length: int,
-        ip_bytes: int,
-        transport: int,
-        flags: int,
-        tcp_header: int,
-        now_ms: int,
-    ) -> None:
-        here, there = (0, 1) if direction == 0 else (1, 0)
-        self._engine.load(
-            memory,
-            ip,
-            end - ip,
-            time_ms=now_ms,
-            frame_bytes=length,
-            ip_bytes=ip_bytes,
-            transport_start=transport,
-            protocol=flow.protocol,
-            version=flow.version,
-            vlan=flow.vlan,
-            source=flow.addresses[here],
-            destination=flow.addresses[there],
-            ports=(flow.ports[here], flow.ports[there]),
-            tcp_flags=flags,
-            tcp_header=tcp_header,
-            backward=bool(direction),
-        )
+    def _inspect(self, flow: Flow, direction: int, memory: Memory, packet: Packet, now_ms: int) -> None:
+        addresses, ports = flow.addresses, flow.ports
+        if direction == 1:
+            addresses, ports = addresses[::-1], ports[::-1]
+        self._engine.load(memory, packet, addresses, ports, direction == 1, now_ms)
         if flow.detection is None:
             flow.detection = self._engine.detect()
             flow.detection_packets = 1
@@ -387,18 +281,3 @@ class FlowTable:
             if held is not None and held[0] is flow:
                 del table[key]
         del self._live[flow]
-
-
-def _past_extensions(memory: mmap.mmap | bytes, protocol: int, position: int, end: int) -> tuple[int, int, bool, bool]:
-    """(transport protocol, where it begins, not a fragment, intact) after IPv6 extension headers."""
-    whole = True
-    while protocol in _EXTENSIONS:
-        if end - position < 8:
-            return protocol, position, whole, False
-        if protocol == 44:
-            whole = whole and memory[position + 2 : position + 4] in (b"\0\0",)
-            size = 8
-        else:
-            size = 8 + memory[position + 1] * 8
-        protocol, position = memory[position], position + size
-    return protocol, position, whole, position <= end

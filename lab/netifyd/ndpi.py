@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +9,15 @@ from typing import Any
 # The engine module alone: the nfstream package would bring pandas and 60 MB with it.
 from _lib_engine import ffi, lib  # type: ignore[import-not-found]
 
+from lab.netifyd.packets import TCP, Memory, Packet
+
 #: Packets after which nDPI has to say what it believes.
 MAX_PACKETS = 32
 
 _NEVER_MS = 1 << 62  # nfstream's own expiry, which we do not use
 _SYNC = 1  # nfstream copies what nDPI found after each packet, not at the end only
 
+_UINT16 = 0xFFFF
 _IPV4 = struct.Struct("=I")
 _IPV6 = struct.Struct("=QQ")
 
@@ -54,45 +56,32 @@ class Engine:
 
     def load(
         self,
-        memory: mmap.mmap | bytes,
-        ip_start: int,
-        ip_captured: int,
-        *,
-        time_ms: int,
-        frame_bytes: int,
-        ip_bytes: int,
-        transport_start: int,
-        protocol: int,
-        version: int,
-        vlan: int,
-        source: bytes,
-        destination: bytes,
+        memory: Memory,
+        packet: Packet,
+        addresses: tuple[bytes, bytes],
         ports: tuple[int, int],
-        tcp_flags: int,
-        tcp_header: int,
         backward: bool,
+        now_ms: int,
     ) -> None:
-        """Describes the packet at `ip_start` of `memory`, for the next `Detection(...)` or `feed()`."""
-        packet = self._packet
-        packet.direction = backward
-        packet.time = time_ms
-        unpack = _IPV4 if version == 4 else _IPV6
-        packet.src_ip = [*unpack.unpack(source), 0][:2]
-        packet.dst_ip = [*unpack.unpack(destination), 0][:2]
-        packet.src_port, packet.dst_port = ports
-        packet.ip_version = version
-        packet.protocol = protocol
-        packet.vlan_id = vlan
-        packet.raw_size = min(frame_bytes, 0xFFFF)
-        packet.ip_size = min(ip_bytes, 0xFFFF)
-        packet.transport_size = max(0, min(ip_bytes - (transport_start - ip_start), 0xFFFF))
-        header = tcp_header if protocol == 6 else 8
-        packet.payload_size = max(0, packet.transport_size - header)
-        packet.fin, packet.syn, packet.rst = tcp_flags & 1, tcp_flags >> 1 & 1, tcp_flags >> 2 & 1
-        packet.psh, packet.ack, packet.urg = tcp_flags >> 3 & 1, tcp_flags >> 4 & 1, tcp_flags >> 5 & 1
+        """Describes a packet, its source first, for the next `detect()` or `feed()`. `memory` must stay until then."""
+        filled = self._packet
+        unpack = _IPV4 if packet.version == 4 else _IPV6
+        filled.src_ip, filled.dst_ip = ([*unpack.unpack(address), 0][:2] for address in addresses)
+        filled.src_port, filled.dst_port = ports
+        filled.direction = backward
+        filled.time = now_ms
+        filled.ip_version, filled.protocol, filled.vlan_id = packet.version, packet.protocol, packet.vlan
+        filled.raw_size = min(packet.frame_bytes, _UINT16)
+        filled.ip_size = min(packet.ip_bytes, _UINT16)
+        transport_bytes = max(0, filled.ip_size - (packet.transport - packet.ip))
+        filled.transport_size = transport_bytes
+        filled.payload_size = max(0, transport_bytes - (packet.tcp_header_bytes if packet.protocol == TCP else 8))
+        flags = packet.tcp_flags
+        filled.fin, filled.syn, filled.rst = flags & 1, flags >> 1 & 1, flags >> 2 & 1
+        filled.psh, filled.ack, filled.urg = flags >> 3 & 1, flags >> 4 & 1, flags >> 5 & 1
         self._memory = ffi.from_buffer(memory)
-        packet.ip_content = ffi.cast("uint8_t *", self._memory) + ip_start
-        packet.ip_content_len = min(ip_captured, ip_bytes, 0xFFFF)
+        filled.ip_content = ffi.cast("uint8_t *", self._memory) + packet.ip
+        filled.ip_content_len = min(packet.end - packet.ip, filled.ip_size)
 
     def _unload(self) -> None:
         self._packet.ip_content = ffi.NULL
