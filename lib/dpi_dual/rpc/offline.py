@@ -48,8 +48,15 @@ def _status(settings: config.Settings, why: str) -> Answer:
         "enabled": settings.settings.enabled,
         "mode": settings.settings.mode,
         "correlation_enabled": "correlation" in settings.parts(),
-        "mitm_stream": {"running": False, "buffer_entries": 0, "threats_detected": 0, "blocked_count": 0},
+        "mitm_stream": {
+            "enabled": "mitm" in settings.parts(),
+            "running": False,
+            "buffer_entries": 0,
+            "threats_detected": 0,
+            "blocked_count": 0,
+        },
         "tap_stream": {
+            "enabled": "tap" in settings.parts(),
             "running": False,
             "interface": settings.tap.interface,
             **_interface(settings.tap.interface),

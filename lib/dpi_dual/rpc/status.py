@@ -18,15 +18,24 @@ def status(engine: Engine) -> Answer:
         "enabled": settings.settings.enabled,
         "mode": settings.settings.mode,
         "correlation_enabled": "correlation" in settings.parts(),
-        "mitm_stream": {"running": False, "buffer_entries": 0, "threats_detected": 0, "blocked_count": 0},
-        "tap_stream": engine.tap.status(running="tap" in engine.supervisor),
+        "mitm_stream": {
+            "enabled": "mitm" in settings.parts(),
+            "running": False,
+            "buffer_entries": 0,
+            "threats_detected": 0,
+            "blocked_count": 0,
+        },
+        "tap_stream": {
+            "enabled": "tap" in settings.parts(),
+            **engine.tap.status(running="tap" in engine.supervisor),
+        },
         "correlation": {"running": False, "threats_correlated": 0},
         "lan_passive": lan_passive(engine),
         "engine": "running",
         "version": __version__,
         "started_at": round(engine.started_at, 3),
         "rss_bytes": engine.rss_bytes(),
-        "problems": len(engine.problems()),
+        "problems": sum(problem.severity != "info" for problem in engine.problems()),
     }
 
 

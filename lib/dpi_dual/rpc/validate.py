@@ -45,7 +45,8 @@ def plain_errors(params: dict[str, Any], given: Any) -> Iterator[Fault]:
 
 
 def _value_errors(name: str, rule: dict[str, Any], value: Any) -> Iterator[Fault]:
-    if type(value) is not _PYTHON[rule["type"]]:
+    kind: type = type(value)
+    if kind is not _PYTHON[rule["type"]]:
         yield Fault("type", rule["type"], value, (name,))
     elif "enum" in rule and value not in rule["enum"]:
         yield Fault("enum", rule["enum"], value, (name,))
