@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-DIRECTORY = ROOT / ".lab"
+#: One lab a directory; tests use one of their own, so that they do not disturb the lab you run.
+DIRECTORY = Path(os.environ.get("DPI_LAB_DIRECTORY") or ROOT / ".lab")
 RECORD = DIRECTORY / "lab.json"
 PASSWORD = DIRECTORY / "password"
 
@@ -35,7 +36,7 @@ class AlreadyRunningError(RuntimeError):
 
 def lock(directory: Path = DIRECTORY) -> int:
     """Takes this checkout for one lab; the returned descriptor holds it. Raises `AlreadyRunningError`."""
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -77,13 +77,22 @@ def ask(caller: Caller, name: str, method: str, **arguments: Any) -> dict[str, A
     return answer
 
 
+def figure(answer: dict[str, Any], name: str) -> Any:
+    """A member that the answer must have; an answer given without the engine lacks some."""
+    try:
+        return answer[name]
+    except KeyError:
+        raise ProductError(f"an answer without {name}") from None
+
+
 def pages(caller: Caller, name: str, method: str, key: str) -> Iterator[list[dict[str, Any]]]:
     """The rows of a list, page by page."""
     before: dict[str, str] = {}
     while True:
         answer = ask(caller, name, method, limit=PAGE, **before)
-        yield answer[key]
-        if not answer.get("next") or not answer[key]:
+        rows = figure(answer, key)
+        yield rows
+        if not answer.get("next") or not rows:
             return
         before = {"before": answer["next"]}
 
@@ -108,8 +117,11 @@ class Figures:
 
     def glance(self) -> None:
         """The quick figures: four calls."""
-        self._status = ask(self._caller, "dpi.status", "status")
-        self._mirrored.update(ask(self._caller, "dpi.status", "mirror")["packets_mirrored"])
+        status = ask(self._caller, "dpi.status", "status")
+        if figure(status, "engine") != "running":
+            raise ProductError("the engine is down")
+        self._status = status
+        self._mirrored.update(figure(ask(self._caller, "dpi.status", "mirror"), "packets_mirrored"))
         self._lan = ask(self._caller, "dpi.lan", "status")
         for rows in pages(self._caller, "dpi.lan", "clients", "clients"):
             for row in rows:
@@ -126,12 +138,12 @@ class Figures:
         for rows in pages(self._caller, "dpi.lan", "applications", "applications"):
             for row in rows:
                 self._applications.setdefault(row["application"], Total()).update(row["flows"])
-        destinations = ask(self._caller, "dpi.lan", "destinations", limit=1)["total"]
+        destinations = figure(ask(self._caller, "dpi.lan", "destinations", limit=1), "total")
         self._destinations = max(self._destinations, destinations)
         health = ask(self._caller, "dpi.status", "health")
-        for name, value in health["counters"].items():
+        for name, value in figure(health, "counters").items():
             self._counters.setdefault(name, Total()).update(value)
-        for problem in health["problems"]:
+        for problem in figure(health, "problems"):
             if problem["severity"] != "info":
                 self._problems[problem["code"]] = problem["message"]
 

@@ -37,7 +37,7 @@ class BusObject:
 
 @dataclass
 class Statistics:
-    """Calls to plugins since the start: how many, how long, what went wrong."""
+    """Calls to plugins since the start: how many, how long, how many failed or were answered with an error."""
 
     calls: int = 0
     errors: int = 0
@@ -123,7 +123,8 @@ class Bus:
             self.fault(str(fault))
             status, data = Status.CONNECTION_FAILED, None
         self.statistics.calls += 1
-        self.statistics.errors += status is not Status.OK
+        refused = data is not None and "error" in data and "code" in data
+        self.statistics.errors += status is not Status.OK or refused
         self.statistics.milliseconds.append((time.perf_counter() - started) * 1000)
         return status, data
 

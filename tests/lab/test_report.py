@@ -24,6 +24,7 @@ class Product:
         self.counters = {"tap_flows_evicted": 0, "netifyd_frames_dropped": 2, "netifyd_reconnects": 1}
         self.asked: list[tuple[str, str]] = []
         self.failing = False
+        self.engine = "running"
 
     def call(self, name: str, method: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
         self.asked.append((name, method))
@@ -43,7 +44,11 @@ class Product:
             more = {"next": str(end)} if end < len(rows) else {}
             return {key: rows[start:end], "total": len(rows), **more}
         answers: dict[tuple[str, str], dict[str, Any]] = {
-            ("dpi.status", "status"): {"rss_bytes": 30_000_000, "tap_stream": {"flows_1min": 12}},
+            ("dpi.status", "status"): {
+                "engine": self.engine,
+                "rss_bytes": 30_000_000,
+                "tap_stream": {"flows_1min": 12},
+            },
             ("dpi.status", "mirror"): {"packets_mirrored": self.mirrored},
             ("dpi.status", "health"): {
                 "counters": self.counters,
@@ -174,6 +179,17 @@ def test_an_error_of_the_product_is_raised_with_its_words(product: Product) -> N
     product.failing = True
     with pytest.raises(report.ProductError, match=r"dpi\.status status: the engine is starting \(starting\)"):
         report.Figures(product).glance()
+
+
+def test_answers_given_without_an_engine_are_no_figures(product: Product) -> None:
+    figures = report.Figures(product)
+    figures.glance()
+    product.engine = "down"
+    with pytest.raises(report.ProductError, match="the engine is down"):
+        figures.glance()
+    assert "30.0 MB" in figures.line()
+    with pytest.raises(report.ProductError, match="an answer without total"):
+        report.figure({}, "total")
 
 
 def test_the_line_says_the_real_figures(product: Product) -> None:
