@@ -23,79 +23,75 @@ MAX_GROWN = 1000
 #: The `agent` of flows that come from the kernel's connection tracking.
 CONNTRACK = "conntrack"
 
-#: What a flow grew by: local, other and undirected bytes, then packets.
-Deltas = tuple[int, int, int, int, int, int]
+#: What a flow grew by: local, other and undirected bytes, and packets.
+Deltas = tuple[int, int, int, int]
 
 
 class _End:
-    """One client at one end of a flow, with the rows that count for it."""
+    """A client at one end of a flow, with the rows that count for it."""
 
     __slots__ = ("client", "kind", "local", "share")
 
-    def __init__(self, client: Client, kind: Kind, local: bool) -> None:
-        self.client = client
-        self.kind = kind
-        self.local = local
+    def __init__(self) -> None:
+        self.client: Client | None = None
+        self.kind: Kind | None = None
+        self.local = True
         self.share: Share | None = None
 
 
-class _Tracked:
-    """Where a live flow is counted, and up to where. Keeps the flow itself: its `id` is our key while it lives."""
+class _Tracked(_End):
+    """Where a live flow is counted, and up to where. Keeps the flow itself: its `id` is our key while it lives.
+
+    It is itself its first client's end, since nearly all flows have one.
+    """
 
     __slots__ = (
         "destination",
         "flow",
         "live",
         "local_bytes",
-        "local_packets",
-        "one",
         "other_bytes",
-        "other_packets",
+        "packets",
         "row",
+        "second",
         "swapped",
-        "two",
         "undirected_bytes",
-        "undirected_packets",
     )
 
     def __init__(self, flow: Flow, row: ProtocolRow, live: int) -> None:
+        super().__init__()
         self.flow = flow
         self.row = row
         self.live = live
         """0 while another source's view of the same flow is counted as the live one."""
-        self.one: _End | None = None
-        self.two: _End | None = None
+        self.second: _End | None = None
         """Only where a flow is between two clients."""
         self.destination: Destination | None = None
         self.swapped = False
         """True when the client is the other side alone: totals are told from its side."""
-        self.local_bytes = self.other_bytes = self.undirected_bytes = 0
-        self.local_packets = self.other_packets = self.undirected_packets = 0
+        self.local_bytes = self.other_bytes = self.undirected_bytes = self.packets = 0
 
     def grow(self) -> Deltas:
         """What the flow has grown by since the last call."""
         flow = self.flow
+        packets = flow.local_packets + flow.other_packets + flow.undirected_packets
         grown = (
             flow.local_bytes - self.local_bytes,
             flow.other_bytes - self.other_bytes,
             flow.undirected_bytes - self.undirected_bytes,
-            flow.local_packets - self.local_packets,
-            flow.other_packets - self.other_packets,
-            flow.undirected_packets - self.undirected_packets,
+            packets - self.packets,
         )
         self.local_bytes = flow.local_bytes
         self.other_bytes = flow.other_bytes
         self.undirected_bytes = flow.undirected_bytes
-        self.local_packets = flow.local_packets
-        self.other_packets = flow.other_packets
-        self.undirected_packets = flow.undirected_packets
+        self.packets = packets
         return grown
 
     def ends(self) -> tuple[_End, ...]:
         """The clients' ends."""
-        if self.one is None:
+        if self.client is None:
             return ()
-        return (self.one,) if self.two is None else (self.one, self.two)
+        return (self,) if self.second is None else (self, self.second)
 
 
 class LanAccounting:
@@ -280,8 +276,7 @@ class LanAccounting:
         grown = tracked.grow()
         if self.already_counted is not None and flow.agent != CONNTRACK:
             grown = self.already_counted(flow, grown)
-        local, other, unsplit, local_packets, other_packets, unsplit_packets = grown
-        packets = local_packets + other_packets + unsplit_packets
+        local, other, unsplit, packets = grown
         seen = flow.last_seen_at
         if not now - 60.0 < seen <= now:
             seen = now
@@ -298,27 +293,27 @@ class LanAccounting:
             row.bytes_unsplit += unsplit
         row.last_seen_at = seen
         destination = tracked.destination
+        if destination is not None and not destination.present:
+            self._revisit(tracked, destination)
+            destination = tracked.destination
         if destination is not None:
-            if not destination.present:
-                destination = self._revisit(tracked, destination)
             destination.bytes_in += size_in
             destination.bytes_out += size_out
             destination.bytes_unsplit += unsplit
             destination.last_seen_at = seen
             if flow.hostname is not destination.hostname:
                 destination.describe(flow)
-        end = tracked.one
-        if end is not None:
-            self._credit(tracked, end, (local, other, unsplit), packets, seen)
-            if tracked.two is not None:
-                self._credit(tracked, tracked.two, (local, other, unsplit), packets, seen)
+        if tracked.client is not None:
+            self._credit(tracked, tracked, grown, seen)
+            if tracked.second is not None:
+                self._credit(tracked, tracked.second, grown, seen)
 
-    def _credit(self, tracked: _Tracked, end: _End, grown: tuple[int, int, int], packets: int, seen: float) -> None:
-        client = end.client
-        if not client.present:
-            client = self._rebind(tracked, end)
-        unsplit = grown[2]
-        bytes_in, bytes_out = (grown[1], grown[0]) if end.local else (grown[0], grown[1])
+    def _credit(self, tracked: _Tracked, end: _End, grown: Deltas, seen: float) -> None:
+        client, kind = end.client, end.kind
+        if client is None or kind is None or not client.present:
+            client, kind = self._rebind(tracked, end)
+        local, other, unsplit, packets = grown
+        bytes_in, bytes_out = (other, local) if end.local else (local, other)
         client.bytes_in += bytes_in
         client.bytes_out += bytes_out
         client.packets += packets
@@ -329,7 +324,6 @@ class LanAccounting:
             client.burst_in = client.burst_out = 0
         client.burst_in += bytes_in
         client.burst_out += bytes_out
-        kind = end.kind
         kind.bytes_in += bytes_in
         kind.bytes_out += bytes_out
         if unsplit:
@@ -355,9 +349,11 @@ class LanAccounting:
                 client.last_row = row
                 if local and flow.hostname_source == "dhcp" and flow.hostname:
                     client.self_name = flow.hostname
-                end = _End(client, client.kinds.of(row), local)
-                tracked.one, tracked.two = (end, None) if tracked.one is None else (tracked.one, end)
-            if tracked.one is None:
+                end: _End = tracked
+                if tracked.client is not None:
+                    end = tracked.second = _End()
+                end.client, end.kind, end.local = client, client.kinds.of(row), local
+            if tracked.client is None:
                 self.flows_without_client += 1
         if self.track_destinations and ends.remote:
             self._visit(tracked, ends.remote, now)
@@ -374,54 +370,60 @@ class LanAccounting:
         ip, port = (flow.other_ip, flow.other_port) if remote == "other" else (flow.local_ip, flow.local_port)
         inbound = flow.local_origin == (remote == "local")
         destination = self.destinations.of((ip, 0 if inbound else port, flow.ip_protocol), now)
+        if destination is None:
+            return
         destination.describe(flow)
         destination.last_seen_at = max(destination.last_seen_at, now)
         tracked.destination = destination
         for end in tracked.ends():
-            end.share = destination.make_share(end.client.key)
+            end.share = destination.make_share(end.client.key) if end.client is not None else None
 
     def _tallies(self, tracked: _Tracked) -> list[Tally]:
         tallies: list[Tally] = [tracked.row]
         if tracked.destination is not None:
             tallies.append(tracked.destination)
         for end in tracked.ends():
-            if end.client.merged_into is not None:
-                self._rebind(tracked, end)
-            tallies += (end.client, end.kind)
+            client, kind = end.client, end.kind
+            if client is None or kind is None or client.merged_into is not None:
+                client, kind = self._rebind(tracked, end)
+            tallies += (client, kind)
         return tallies
 
-    def _revisit(self, tracked: _Tracked, gone: Destination) -> Destination:
+    def _revisit(self, tracked: _Tracked, gone: Destination) -> None:
         """The destination's row was dropped while the flow lives: a new row goes on from zero."""
-        destination = self.destinations.of(gone.key, self._clock())
+        tracked.destination = destination = self.destinations.of(gone.key, self._clock())
+        for end in tracked.ends():
+            end.share = None
+        if destination is None:
+            return
         destination.describe(tracked.flow)
         destination.flows += 1
         destination.live += tracked.live
         for end in tracked.ends():
-            end.share = destination.make_share(end.client.key)
+            end.share = destination.make_share(end.client.key) if end.client is not None else None
             if end.share is not None:
                 end.share.hits += 1
-        tracked.destination = destination
-        return destination
 
-    def _rebind(self, tracked: _Tracked, end: _End) -> Client:
+    def _rebind(self, tracked: _Tracked, end: _End) -> tuple[Client, Kind]:
         """The client's row was merged into another (which took its figures over), or dropped while the flow lives."""
         client = end.client
-        while client.merged_into is not None:
+        while client is not None and client.merged_into is not None:
             client = client.merged_into
-        merged = client.present
-        if not merged:
-            ip = tracked.flow.local_ip if end.local else tracked.flow.other_ip
-            client = self.clients.resolve(client.mac, ip, client.interface, self._clock())
+        merged = client is not None and client.present
+        if client is None or not merged:
+            flow = tracked.flow
+            ip = flow.local_ip if end.local else flow.other_ip
+            client = self.clients.resolve(client.mac if client is not None else "", ip, flow.interface, self._clock())
             client.flows += 1
             client.live += tracked.live
-        end.client = client
-        end.kind = client.kinds.of(tracked.row)
+        kind = client.kinds.of(tracked.row)
+        end.client, end.kind = client, kind
         if not merged:
-            end.kind.flows += 1
-            end.kind.live += tracked.live
+            kind.flows += 1
+            kind.live += tracked.live
         if tracked.destination is not None:
             end.share = tracked.destination.make_share(client.key)
-        return client
+        return client, kind
 
     def _reclassify(self, tracked: _Tracked) -> None:
         """The agent knows better now what the flow is: what was counted so far moves along (not in written history)."""
@@ -431,13 +433,14 @@ class LanAccounting:
         figures = (local, other, unsplit) if tracked.swapped else (other, local, unsplit)
         tracked.row.move(row, figures, tracked.live)
         for end in tracked.ends():
-            if not end.client.present:
-                self._rebind(tracked, end)
-            before, end.kind = end.kind, end.client.kinds.of(row)
+            client, before = end.client, end.kind
+            if client is None or before is None or not client.present:
+                client, before = self._rebind(tracked, end)
+            end.kind = client.kinds.of(row)
             if before is not end.kind:
                 figures = (other, local, unsplit) if end.local else (local, other, unsplit)
                 before.hand_over(end.kind, figures, tracked.live)
-            end.client.last_row = row
+            client.last_row = row
         tracked.row = row
         if tracked.destination is not None:
             tracked.destination.describe(flow)

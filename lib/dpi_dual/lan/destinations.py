@@ -8,7 +8,9 @@ from heapq import nsmallest
 from dpi_dual.lan.tally import Tally, serials
 from dpi_dual.model import Flow
 
-MAX_DESTINATIONS = 3000
+MAX_DESTINATIONS = 2500
+#: A row is idle when nothing was counted for so long (four ticks of netifyd), even if flows of it still live.
+IDLE_S = 60.0
 #: Clients remembered a destination; the totals of the row count all of them.
 MAX_CLIENTS_EACH = 32
 
@@ -121,6 +123,7 @@ class DestinationTable:
     def __init__(self, limit: int = MAX_DESTINATIONS) -> None:
         self.limit = limit
         self.dropped = 0
+        self._full_until = 0.0
         self._rows: dict[Key, Destination] = {}
 
     def __len__(self) -> int:
@@ -129,17 +132,27 @@ class DestinationTable:
     def __iter__(self) -> Iterator[Destination]:
         return iter(self._rows.values())
 
-    def of(self, key: Key, now: float) -> Destination:
-        """The row of a destination, made if there is none."""
+    def of(self, key: Key, now: float) -> Destination | None:
+        """The row of a destination, made if there is none; None, and counted, when all rows are busy."""
         row = self._rows.get(key)
         if row is None:
-            if len(self._rows) >= self.limit:
-                idle = nsmallest(max(1, self.limit // 16), self, key=lambda known: (known.live > 0, known.last_seen_at))
-                for gone in idle:
-                    self._drop(gone)
-                    self.dropped += 1
+            if len(self._rows) >= self.limit and not self._make_room(now):
+                self.dropped += 1
+                return None
             row = self._rows[key] = Destination(key, now)
         return row
+
+    def _make_room(self, now: float) -> bool:
+        if now < self._full_until:
+            return False
+        idle = [row for row in self if row.live <= 0 or now - row.last_seen_at > IDLE_S]
+        # A sixteenth at once: one pass over the table pays for many new rows.
+        for gone in nsmallest(max(1, self.limit // 16), idle, key=lambda row: (row.live > 0, row.last_seen_at)):
+            self._drop(gone)
+            self.dropped += 1
+        if not idle:
+            self._full_until = now + 1.0  # nor is it worth a pass for each flow of a flood
+        return bool(idle)
 
     def expire(self, now: float, retention_s: float) -> int:
         """Drops rows idle longer than `retention_s`; how many."""
@@ -151,6 +164,7 @@ class DestinationTable:
     def _drop(self, row: Destination) -> None:
         del self._rows[row.key]
         row.present = False
+        row.shares = ()
 
     def rename_client(self, old: str, new: str) -> None:
         """A client's key changed: its shares follow it."""

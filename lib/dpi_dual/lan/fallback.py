@@ -341,32 +341,24 @@ class ConntrackFallback:
             counted.agent_counted = self.active
             local, other, local_packets, other_packets = counted.claim(flow.first_seen_at)
             if flow.local_ip == counted.flow.other_ip and flow.local_ip != counted.flow.local_ip:
-                local, other, local_packets, other_packets = other, local, other_packets, local_packets
-            left = self._claims.setdefault(id(flow), (flow, [0, 0, 0, 0]))[1]
+                local, other = other, local
+            left = self._claims.setdefault(id(flow), (flow, [0, 0, 0]))[1]
             left[0] += local
             left[1] += other
-            left[2] += local_packets
-            left[3] += other_packets
+            left[2] += local_packets + other_packets
         claim = self._claims.get(id(flow))
         if claim is None:
             return deltas
         left = claim[1]
-        local, other, undirected = _pay(left, 0, deltas[0], deltas[1], deltas[2])
-        local_packets, other_packets, undirected_packets = _pay(left, 2, deltas[3], deltas[4], deltas[5])
-        return local, other, undirected, local_packets, other_packets, undirected_packets
-
-
-def _pay(left: list[int], at: int, local: int, other: int, undirected: int) -> tuple[int, int, int]:
-    """Takes credit (`left[at]` local, `left[at + 1]` other) off a count; what has no direction pays for either."""
-    from_local, from_other = min(local, left[at]), min(other, left[at + 1])
-    left[at] -= from_local
-    left[at + 1] -= from_other
-    rest = undirected
-    for side in (at, at + 1):
-        paid = min(rest, left[side])
-        left[side] -= paid
-        rest -= paid
-    return local - from_local, other - from_other, rest
+        paid = [min(due, have) for due, have in zip((deltas[0], deltas[1], deltas[3]), left, strict=True)]
+        for index, sum_paid in enumerate(paid):
+            left[index] -= sum_paid
+        undirected = deltas[2]  # what has no direction pays for either
+        for index in (0, 1):
+            from_rest = min(undirected, left[index])
+            left[index] -= from_rest
+            undirected -= from_rest
+        return deltas[0] - paid[0], deltas[1] - paid[1], undirected, deltas[3] - paid[2]
 
 
 def _growth(before: Figures | None, now: Figures) -> Figures:
