@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from heapq import nlargest
 
 from dpi_dual.capture.flow_rows import row as flow_row
 from dpi_dual.capture.flows import FlowTable
@@ -24,7 +25,7 @@ Answer = dict[str, object]
 
 #: Rows of the snapshot files, which other programs read whole.
 FILE_CLIENTS = 1000
-FILE_ROWS = 500
+FILE_ROWS = 300
 
 #: Rows in the answer about one client.
 CLIENT_DESTINATIONS = 50
@@ -92,23 +93,17 @@ class LanAnswers:
             "rates_interval_s": round(self.rates.interval_s, 3),
         }
 
-    def files(self) -> dict[str, Answer]:
-        """The snapshot files by name: the largest rows of each table."""
-        head = {"timestamp": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")}
-        destinations = sorted(self._destinations(), key=_size, reverse=True)[:FILE_ROWS]
-        protocols = sorted(self._protocols(), key=_size, reverse=True)[:FILE_ROWS]
-        clients = sorted(self._clients(), key=_size, reverse=True)[:FILE_CLIENTS]
-        return {
-            "lan-flows.json": self.status(),
-            "lan-clients.json": {
-                **head,
-                "source": self.source,
-                "rates_source": self.rates.source,
-                "clients": [self._client_row(client) for client in clients],
-            },
-            "lan-destinations.json": {**head, "destinations": [row.row() for row in destinations]},
-            "lan-protocols.json": {**head, "protocols": [row.row() for row in protocols]},
-        }
+    def files(self) -> Iterator[tuple[str, Answer]]:
+        """The snapshot files, (name, content) one after another: the largest rows of each table."""
+        head: Answer = {"timestamp": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")}
+        yield "lan-flows.json", self.status()
+        clients = nlargest(FILE_CLIENTS, self._clients(), key=_size)
+        sources = {"source": self.source, "rates_source": self.rates.source}
+        yield "lan-clients.json", {**head, **sources, "clients": [self._client_row(client) for client in clients]}
+        destinations = nlargest(FILE_ROWS, self._destinations(), key=_size)
+        yield "lan-destinations.json", {**head, "destinations": [row.row() for row in destinations]}
+        protocols = nlargest(FILE_ROWS, self._protocols(), key=_size)
+        yield "lan-protocols.json", {**head, "protocols": [row.row() for row in protocols]}
 
     # --- lists
 

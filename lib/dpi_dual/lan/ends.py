@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from dpi_dual.model import Flow
 
+#: Addresses whose side is remembered.
+MAX_ANSWERS = 2048
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Where LANs are when nobody says which (RFC 1918, RFC 4193); `is_private` would take documentation networks too.
@@ -26,11 +29,19 @@ class Neighbourhood:
     router_ips: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
     """Networks on the LAN interfaces; empty when unknown."""
+    _answers: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Addresses asked for before: parsing one costs more than all else here."""
 
     def is_inside(self, ip: str) -> bool:
         """True for an address of the LAN: a known neighbour, or one in a network of the LAN's interfaces."""
-        if ip in self.macs:
-            return True
+        answer = self._answers.get(ip)
+        if answer is None:
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            answer = self._answers[ip] = ip in self.macs or self._is_in_network(ip)
+        return answer
+
+    def _is_in_network(self, ip: str) -> bool:
         try:
             address = ipaddress.ip_address(ip)
         except ValueError:

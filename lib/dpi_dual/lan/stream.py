@@ -124,7 +124,7 @@ class LanStream(LanAnswers):
             self.flush()
         self._announce(now)
         self._ticked_at = now
-        for name, content in self.files().items():
+        for name, content in self.files():
             self._publish(name, content)
 
     def flush(self) -> None:
