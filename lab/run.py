@@ -125,6 +125,7 @@ class Lab:
 
     def start(self) -> None:
         """Everything, with a line for each step; raises `LabError` or `OSError` with the reason if one fails."""
+        self.control.bind(Path(self.environment["DPI_LAB_SUPERVISOR"]))
         self._build_network()
         with _step("servers: web, TLS, DNS, SSH, telnet, mail, files, time"):
             self._supervise("servers", lambda: servers.start(self.network))
@@ -273,7 +274,7 @@ class Lab:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await self.control.start(Path(self.environment["DPI_LAB_SUPERVISOR"]))
+        await self.control.start()
         tick = asyncio.ensure_future(self.supervisor.run())
         show = asyncio.ensure_future(self._show())
         end = asyncio.ensure_future(stop.wait())
@@ -352,6 +353,7 @@ class Lab:
 
     def close(self) -> list[str]:
         """Ends everything and looks whether anything is left; returns what had to be forced, in words."""
+        self.control.close()
         forced = [f"{name} had to be killed" for name in self.supervisor.stop_all()]
         self.network.close()
         deadline = time.monotonic() + GRACE_S

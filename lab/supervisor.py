@@ -175,17 +175,22 @@ class ControlSocket:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._server: asyncio.Server | None = None
 
-    async def start(self, path: Path) -> None:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
+    def bind(self, path: Path) -> None:
+        """From now on orders may come; they are answered once `start()` has run."""
+        self._listener.bind(str(path))
         os.chmod(path, 0o600)
-        self._server = await asyncio.start_unix_server(self._connected, sock=listener, limit=65536)
+        self._listener.listen()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_unix_server(self._connected, sock=self._listener, limit=65536)
 
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        self._listener.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

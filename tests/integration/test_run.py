@@ -71,20 +71,38 @@ class RunningLab:
         return self.process.wait(timeout=END_S)
 
 
-def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "lab", "run", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "DPI_LAB_DIRECTORY": str(directory)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+def start() -> Iterator[Start]:
+    """Starts labs, each in a process group of its own; none outlives the module."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab", "run", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "DPI_LAB_DIRECTORY": str(directory)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(timeout=END_S)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[RunningLab]:
     directory = tmp_path_factory.mktemp("lab")
     report = directory / "report.json"
     process = start(directory, "--report", str(report), "--port", "0")
@@ -101,7 +119,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
     yield lab
     if process.poll() is None:
         lab.end()
-    process.stdout.close()
 
 
 def eventually(what: str, condition: Callable[[], Any], patience_s: float = RECOVERY_S) -> None:
@@ -213,7 +230,7 @@ def test_dpi_dualctl_works_on_the_labs_router(lab: RunningLab) -> None:
     assert json.loads(done.stdout)["tap_stream"]["interface"] == "tap0"
 
 
-def test_a_second_lab_in_the_same_place_is_refused(lab: RunningLab) -> None:
+def test_a_second_lab_in_the_same_place_is_refused(lab: RunningLab, start: Start) -> None:
     second = start(lab.directory)
     said, _ = second.communicate(timeout=END_S)
     assert second.returncode == 1
@@ -307,7 +324,7 @@ def assert_nothing_left(running: dict[str, Any], namespaces: set[int]) -> None:
 # --- by itself, and after a crash
 
 
-def test_it_stops_by_itself_and_reports(tmp_path: Path) -> None:
+def test_it_stops_by_itself_and_reports(tmp_path: Path, start: Start) -> None:
     file = tmp_path / "r.json"
     process = start(tmp_path, "--duration", "20", "--report", str(file), "--port", "0")
     said, _ = process.communicate(timeout=120)
@@ -339,7 +356,7 @@ def test_it_stops_by_itself_and_reports(tmp_path: Path) -> None:
     assert len(figures) >= 3
 
 
-def test_what_a_killed_lab_leaves_is_cleared_by_the_next(tmp_path: Path) -> None:
+def test_what_a_killed_lab_leaves_is_cleared_by_the_next(tmp_path: Path, start: Start) -> None:
     process = start(tmp_path, "--port", "0")
     assert process.stdout is not None
     for line in process.stdout:
@@ -392,14 +409,14 @@ def test_an_ordinary_user_can_run_it_too(place_of_nobody: Path) -> None:
     ("arguments", "complaint"),
     [(("--duration", "0"), "above zero"), (("--duration", "x"), "invalid"), (("--port", "70000"), "not a port")],
 )
-def test_wrong_options_are_named(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+def test_wrong_options_are_named(tmp_path: Path, start: Start, arguments: tuple[str, ...], complaint: str) -> None:
     process = start(tmp_path, *arguments)
     said, _ = process.communicate(timeout=END_S)
     assert process.returncode == 2
     assert complaint in said
 
 
-def test_a_taken_port_is_said(tmp_path: Path) -> None:
+def test_a_taken_port_is_said(tmp_path: Path, start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = start(tmp_path, "--port", str(taken.getsockname()[1]))
         said, _ = process.communicate(timeout=END_S)

@@ -205,7 +205,8 @@ def test_orders_over_the_socket_and_from_the_init_script(tmp_path: Path) -> None
         supervisor = Supervisor(said.append)
         control = ControlSocket(supervisor)
         service = supervisor.add("engine", sleeper)
-        await control.start(path)
+        control.bind(path)
+        await control.start()
         assert path.stat().st_mode & 0o777 == 0o600
         ticking = asyncio.ensure_future(supervisor.run())
         try:
