@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dpi_dual import config
+from dpi_dual.capture.conntrack import Table
 from dpi_dual.lan.accounting import LanAccounting
 from dpi_dual.lan.clients import ClientTable
 from dpi_dual.lan.destinations import DestinationTable
 from dpi_dual.lan.ends import Neighbourhood
+from dpi_dual.lan.kernel import Kernel
 from dpi_dual.lan.protocols import ProtocolTable
-from dpi_dual.model import Flow
+from dpi_dual.lan.stream import LanStream
+from dpi_dual.model import Flow, Problem
+from dpi_dual.settings import Settings
 
 PHONE, LAPTOP, ROUTER = "02:00:00:00:00:0a", "00:11:22:33:44:0b", "00:11:22:33:44:01"
 
@@ -101,3 +109,57 @@ def count() -> Callable[..., None]:
         accounting.flow_counted(flow, local, other, undirected, *map(int, packets))
 
     return grow
+
+
+class StillKernel(Kernel):
+    """Answers what a test sets: the real one is tried in the integration tests."""
+
+    def __init__(self, around: Neighbourhood) -> None:
+        super().__init__()
+        self.around = around
+        self.table: Table | None = Table([], 0, 0, False)
+        self.counts_bytes = True
+
+    def neighbourhood(self, interfaces: tuple[str, ...]) -> Neighbourhood | None:
+        return self.around
+
+    def connections(self) -> Table | None:
+        return self.table
+
+    def problems(self, needed: bool) -> list[Problem]:
+        return []
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return config.defaults()
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def kernel(home: Neighbourhood) -> StillKernel:
+    return StillKernel(home)
+
+
+@pytest.fixture
+def files() -> dict[str, dict[str, Any]]:
+    return {}
+
+
+@pytest.fixture
+def stream(
+    settings: Settings, db: sqlite3.Connection, files: dict[str, Any], clock: Any, monotonic: Any, tmp_path: Path,
+    kernel: StillKernel,
+) -> LanStream:  # fmt: skip
+    (tmp_path / "dhcp").write_text(f"config dnsmasq\n option leasefile '{tmp_path}/leases'\n")
+    (tmp_path / "leases").write_text(f"0 {PHONE} 192.168.1.10 phone *\n0 {LAPTOP} 192.168.1.11 laptop *\n")
+    made = LanStream(settings, db, files.__setitem__, clock, monotonic, str(tmp_path), kernel)
+    made.agent = lambda: "netifyd"
+    made.tick()
+    return made

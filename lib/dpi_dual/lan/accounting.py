@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 
 from dpi_dual.lan.clients import Client, ClientTable
-from dpi_dual.lan.destinations import Destination, DestinationTable, Share
+from dpi_dual.lan.destinations import Destination, DestinationTable
 from dpi_dual.lan.ends import Neighbourhood, ends_of
 from dpi_dual.lan.kinds import Kind, Pending
-from dpi_dual.lan.protocols import ProtocolRow, ProtocolTable
+from dpi_dual.lan.protocols import ProtocolTable
 from dpi_dual.lan.tally import Tally
+from dpi_dual.lan.tracked import Deltas, End, Tracked
 from dpi_dual.model import Flow
 
 #: Counts further apart than this belong to different ticks of the agent (netifyd's are 15 s apart).
@@ -22,76 +23,6 @@ MAX_GROWN = 1000
 
 #: The `agent` of flows that come from the kernel's connection tracking.
 CONNTRACK = "conntrack"
-
-#: What a flow grew by: local, other and undirected bytes, and packets.
-Deltas = tuple[int, int, int, int]
-
-
-class _End:
-    """A client at one end of a flow, with the rows that count for it."""
-
-    __slots__ = ("client", "kind", "local", "share")
-
-    def __init__(self) -> None:
-        self.client: Client | None = None
-        self.kind: Kind | None = None
-        self.local = True
-        self.share: Share | None = None
-
-
-class _Tracked(_End):
-    """Where a live flow is counted, and up to where. Keeps the flow itself: its `id` is our key while it lives.
-
-    It is itself its first client's end, since nearly all flows have one.
-    """
-
-    __slots__ = (
-        "destination",
-        "flow",
-        "live",
-        "local_bytes",
-        "other_bytes",
-        "packets",
-        "row",
-        "second",
-        "swapped",
-        "undirected_bytes",
-    )
-
-    def __init__(self, flow: Flow, row: ProtocolRow, live: int) -> None:
-        super().__init__()
-        self.flow = flow
-        self.row = row
-        self.live = live
-        """0 while another source's view of the same flow is counted as the live one."""
-        self.second: _End | None = None
-        """Only where a flow is between two clients."""
-        self.destination: Destination | None = None
-        self.swapped = False
-        """True when the client is the other side alone: totals are told from its side."""
-        self.local_bytes = self.other_bytes = self.undirected_bytes = self.packets = 0
-
-    def grow(self) -> Deltas:
-        """What the flow has grown by since the last call."""
-        flow = self.flow
-        packets = flow.local_packets + flow.other_packets + flow.undirected_packets
-        grown = (
-            flow.local_bytes - self.local_bytes,
-            flow.other_bytes - self.other_bytes,
-            flow.undirected_bytes - self.undirected_bytes,
-            packets - self.packets,
-        )
-        self.local_bytes = flow.local_bytes
-        self.other_bytes = flow.other_bytes
-        self.undirected_bytes = flow.undirected_bytes
-        self.packets = packets
-        return grown
-
-    def ends(self) -> tuple[_End, ...]:
-        """The clients' ends."""
-        if self.client is None:
-            return ()
-        return (self,) if self.second is None else (self, self.second)
 
 
 class LanAccounting:
@@ -129,7 +60,7 @@ class LanAccounting:
         """Takes off a growth what another source counted before; set while such credit exists."""
         self.is_continued: Callable[[Flow], bool] | None = None
         """True for a flow that another source announced before."""
-        self._tracked: dict[int, _Tracked] = {}
+        self._tracked: dict[int, Tracked] = {}
         self._grown: dict[int, Flow] = {}
         self._grown_since = 0.0
         self._clock = clock
@@ -308,7 +239,7 @@ class LanAccounting:
             if tracked.second is not None:
                 self._credit(tracked, tracked.second, grown, seen)
 
-    def _credit(self, tracked: _Tracked, end: _End, grown: Deltas, seen: float) -> None:
+    def _credit(self, tracked: Tracked, end: End, grown: Deltas, seen: float) -> None:
         client, kind = end.client, end.kind
         if client is None or kind is None or not client.present:
             client, kind = self._rebind(tracked, end)
@@ -332,12 +263,12 @@ class LanAccounting:
         if end.share is not None:
             end.share.bytes += bytes_in + bytes_out + unsplit
 
-    def _track(self, flow: Flow, new: bool, live: int = 1) -> _Tracked:
+    def _track(self, flow: Flow, new: bool, live: int = 1) -> Tracked:
         """Finds the rows of a flow; `new` counts it as one more flow in each."""
         now = self._clock()
         row = self.protocols.of(flow.protocol, flow.application, now)
         row.last_seen_at = now
-        tracked = self._tracked[id(flow)] = _Tracked(flow, row, live)
+        tracked = self._tracked[id(flow)] = Tracked(flow, row, live)
         ends = ends_of(flow, self.around)
         tracked.swapped = ends.local is None and ends.other is not None
         if self.track_clients:
@@ -349,9 +280,9 @@ class LanAccounting:
                 client.last_row = row
                 if local and flow.hostname_source == "dhcp" and flow.hostname:
                     client.self_name = flow.hostname
-                end: _End = tracked
+                end: End = tracked
                 if tracked.client is not None:
-                    end = tracked.second = _End()
+                    end = tracked.second = End()
                 end.client, end.kind, end.local = client, client.kinds.of(row), local
             if tracked.client is None:
                 self.flows_without_client += 1
@@ -365,7 +296,7 @@ class LanAccounting:
                 end.share.hits += new
         return tracked
 
-    def _visit(self, tracked: _Tracked, remote: str, now: float) -> None:
+    def _visit(self, tracked: Tracked, remote: str, now: float) -> None:
         flow = tracked.flow
         ip, port = (flow.other_ip, flow.other_port) if remote == "other" else (flow.local_ip, flow.local_port)
         inbound = flow.local_origin == (remote == "local")
@@ -378,7 +309,7 @@ class LanAccounting:
         for end in tracked.ends():
             end.share = destination.make_share(end.client.key) if end.client is not None else None
 
-    def _tallies(self, tracked: _Tracked) -> list[Tally]:
+    def _tallies(self, tracked: Tracked) -> list[Tally]:
         tallies: list[Tally] = [tracked.row]
         if tracked.destination is not None:
             tallies.append(tracked.destination)
@@ -389,7 +320,7 @@ class LanAccounting:
             tallies += (client, kind)
         return tallies
 
-    def _revisit(self, tracked: _Tracked, gone: Destination) -> None:
+    def _revisit(self, tracked: Tracked, gone: Destination) -> None:
         """The destination's row was dropped while the flow lives: a new row goes on from zero."""
         tracked.destination = destination = self.destinations.of(gone.key, self._clock())
         for end in tracked.ends():
@@ -404,7 +335,7 @@ class LanAccounting:
             if end.share is not None:
                 end.share.hits += 1
 
-    def _rebind(self, tracked: _Tracked, end: _End) -> tuple[Client, Kind]:
+    def _rebind(self, tracked: Tracked, end: End) -> tuple[Client, Kind]:
         """The client's row was merged into another (which took its figures over), or dropped while the flow lives."""
         client = end.client
         while client is not None and client.merged_into is not None:
@@ -425,7 +356,7 @@ class LanAccounting:
             end.share = tracked.destination.make_share(client.key)
         return client, kind
 
-    def _reclassify(self, tracked: _Tracked) -> None:
+    def _reclassify(self, tracked: Tracked) -> None:
         """The agent knows better now what the flow is: what was counted so far moves along (not in written history)."""
         flow = tracked.flow
         local, other, unsplit = tracked.local_bytes, tracked.other_bytes, tracked.undirected_bytes

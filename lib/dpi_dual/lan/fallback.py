@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from dpi_dual.lan.accounting import CONNTRACK, Deltas, LanAccounting
-from dpi_dual.lan.ends import Neighbourhood
-from dpi_dual.lan.rates import identity, on_wire
+from dpi_dual.lan.accounting import CONNTRACK, LanAccounting
+from dpi_dual.lan.connections import Key, LanView, flow_key, identity, key_of, lan_view, on_wire, protocol_of
 from dpi_dual.lan.tally import serials
+from dpi_dual.lan.tracked import Deltas
 from dpi_dual.model import Flow
 
 if TYPE_CHECKING:
-    from dpi_dual.capture.conntrack import Connection, Table
+    from dpi_dual.capture.conntrack import Table
 
 #: How long after the agent came back its first counts may still hold what was counted here: netifyd's tick is 15 s.
 CREDIT_S = 90.0
@@ -28,43 +28,6 @@ LEDGER_S = 330.0
 #: Our flows are numbered beyond any that a flow table ever reaches.
 FIRST_SERIAL = 1 << 40
 
-#: IANA service names of the ports that home networks use; a guess, marked as one.
-_SERVICES = {
-    (6, 20): "FTP",
-    (6, 21): "FTP",
-    (6, 22): "SSH",
-    (6, 23): "Telnet",
-    (6, 25): "SMTP",
-    (6, 80): "HTTP",
-    (6, 110): "POP3",
-    (6, 143): "IMAP",
-    (6, 443): "TLS",
-    (6, 445): "SMB",
-    (6, 465): "SMTPS",
-    (6, 587): "SMTP",
-    (6, 853): "DoT",
-    (6, 993): "IMAPS",
-    (6, 995): "POP3S",
-    (6, 1883): "MQTT",
-    (6, 3389): "RDP",
-    (6, 5223): "TLS",
-    (6, 8080): "HTTP",
-    (6, 8443): "TLS",
-    (6, 8883): "TLS",
-    (17, 67): "DHCP",
-    (17, 123): "NTP",
-    (17, 443): "QUIC",
-    (17, 500): "IPSec",
-    (17, 1194): "OpenVPN",
-    (17, 3478): "STUN",
-    (17, 4500): "IPSec",
-    (17, 5353): "MDNS",
-    (17, 51820): "WireGuard",
-}
-_CERTAIN = {1: "ICMP", 58: "ICMPv6", 2: "IGMP", 47: "GRE", 50: "IPSec", 51: "IPSec", 132: "SCTP"}
-
-Endpoint = tuple[str, int]
-Key = tuple[int, Endpoint, Endpoint]
 Figures = tuple[int, int, int, int]
 """Local and other bytes (with Ethernet headers, as an agent counts them), local and other packets."""
 Step = tuple[float, Figures]
@@ -76,60 +39,6 @@ class ConntrackFlow(Flow):
     """A flow that conntrack tells of."""
 
     serial: int = 0
-
-
-class LanView(NamedTuple):
-    """A connection as the LAN's wire shows it."""
-
-    client: Endpoint
-    peer: Endpoint
-    opened: bool
-    """True when the client opened it."""
-    inside: bool
-    """True when the peer is in the LAN too."""
-
-
-def protocol_of(ip_protocol: int, server_port: int) -> tuple[str, bool]:
-    """Protocol name and whether it is a guess from the port alone."""
-    if ip_protocol in _CERTAIN:
-        return _CERTAIN[ip_protocol], False
-    if server_port == 53 and ip_protocol in (6, 17):
-        return "DNS", True
-    return _SERVICES.get((ip_protocol, server_port), "Unknown"), True
-
-
-def _key(ip_protocol: int, a: Endpoint, b: Endpoint) -> Key:
-    """A five-tuple whichever end is called local. Protocols without ports have none, whatever conntrack puts there."""
-    if ip_protocol not in (6, 17, 132):
-        a, b = (a[0], 0), (b[0], 0)
-    return (ip_protocol, a, b) if a <= b else (ip_protocol, b, a)
-
-
-def flow_key(flow: Flow) -> Key:
-    """The key of a flow's five-tuple."""
-    return _key(flow.ip_protocol, (flow.local_ip, flow.local_port), (flow.other_ip, flow.other_port))
-
-
-def lan_view(entry: Connection, around: Neighbourhood) -> LanView | None:
-    """How the LAN sees a connection; None if it is none of its clients'.
-
-    The LAN sees the original tuple of what its clients opened (masquerading happens behind it), and the reply tuple of
-    what came in through a port forward. A client that reaches another one by the router's outer address is taken
-    for what it is: a flow between the two.
-    """
-    if _is_client(entry.src, around):
-        client = (entry.src, entry.sport)
-        if entry.reply_src != entry.dst and _is_client(entry.reply_src, around):
-            return LanView(client, (entry.reply_src, entry.reply_sport), True, True)
-        return LanView(client, (entry.dst, entry.dport), True, around.is_inside(entry.dst))
-    if _is_client(entry.reply_src, around):
-        peer = (entry.reply_dst, entry.reply_dport)
-        return LanView((entry.reply_src, entry.reply_sport), peer, False, around.is_inside(entry.reply_dst))
-    return None
-
-
-def _is_client(ip: str, around: Neighbourhood) -> bool:
-    return ip not in around.router_ips and around.is_inside(ip) and around.macs.get(ip) not in around.router_macs
 
 
 class _Counted:
@@ -239,7 +148,7 @@ class ConntrackFallback:
             number = identity(entry)
             if view is None or number in fresh:
                 continue
-            key = _key(entry.protocol, view.client, view.peer)
+            key = key_of(entry.protocol, view.client, view.peer)
             counted = self._flows.get(key)
             if counted is None:
                 if len(self._flows) >= MAX_FLOWS:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from dpi_dual.lan.accounting import LanAccounting
 from dpi_dual.lan.clients import Client, ClientTable
+from dpi_dual.lan.connections import identity, on_wire
 
 if TYPE_CHECKING:
-    from dpi_dual.capture.conntrack import Connection, Table
+    from dpi_dual.capture.conntrack import Table
 
 #: A tick is over when nothing was counted for this long.
 TICK_OVER_S = 1.0
@@ -18,23 +19,7 @@ TICKS_STALE_S = 40.0
 #: The least time that counts without ticks are gathered over.
 WINDOW_S = 9.0
 
-#: An Ethernet header (IEEE 802.3: two addresses and a type); conntrack counts from the IP header on.
-ETHERNET_BYTES = 14
-
 _COUNTERS = ("rx_bytes", "tx_bytes", "rx_packets", "tx_packets")
-
-
-def identity(entry: Connection) -> int:
-    """One number for a connection: the kernel gives an id again later, and ports are used again."""
-    return hash((entry.id, entry.protocol, entry.src, entry.sport, entry.dst, entry.dport))
-
-
-def on_wire(entry: Connection) -> tuple[int, int]:
-    """Bytes of the original and of the reply direction as the LAN's wire carried them, Ethernet headers included."""
-    return (
-        (entry.orig_bytes or 0) + ETHERNET_BYTES * (entry.orig_packets or 0),
-        (entry.reply_bytes or 0) + ETHERNET_BYTES * (entry.reply_packets or 0),
-    )
 
 
 class RateMeter:

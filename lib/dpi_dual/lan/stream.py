@@ -221,7 +221,7 @@ class LanStream(LanAnswers):
         """What an owner should know about the LAN stream."""
         found = [
             *self.table.problems(),
-            *self.kernel.problems(needed=self._settings.realtime or self.fallback.active),
+            *self.kernel.problems(needed=self._settings.realtime or self.source in ("conntrack", "none")),
             *self.names.problems(),
             *self.history_store.problems(),
         ]
