@@ -47,8 +47,8 @@ class Table(NamedTuple):
     """The table changed during the dump, so a few entries may be missing or double."""
 
 
-def dump(limit: int = 65536, timeout_s: float = 5.0) -> Table:
-    """All IPv4 and IPv6 connections, at most `limit` of them; OSError where the kernel refuses or has no conntrack."""
+def dump(limit: int = 16384, timeout_s: float = 5.0) -> Table:
+    """All IPv4 and IPv6 connections, at most `limit` of them (half a KiB each); OSError where the kernel refuses or has no conntrack."""
     found: list[Connection] = []
     left_out = malformed = 0
     interrupted = False
