@@ -24,6 +24,10 @@ DROP_WORDS = ("drop", "evict", "lost", "overflow", "discard", "truncated")
 SETTLED = 0.02
 
 
+#: When the figures have not moved for this long after the traffic's end, nothing more will come.
+QUIET_S = 11.0
+
+
 class Caller(Protocol):
     """What is needed of a ubus client."""
 
@@ -153,13 +157,17 @@ class Figures:
         return sum(total.value for total in self._client_bytes.values())
 
     def settle(self, client_bytes: int, patience_s: float, sleep: Callable[[float], None] = time.sleep) -> bool:
-        """Waits until the product has accounted for what went over the wire; False when it has not by then."""
+        """Waits until the product has accounted for what went over the wire; False when no more seems to come."""
         deadline = self._clock() + patience_s
+        known, quiet_since = self.lan_bytes, self._clock()
         while True:
             self.glance()
+            now = self._clock()
             if self.lan_bytes >= client_bytes * (1 - SETTLED):
                 return True
-            if self._clock() >= deadline:
+            if self.lan_bytes != known:
+                known, quiet_since = self.lan_bytes, now
+            if now >= deadline or now - quiet_since >= QUIET_S:
                 return False
             sleep(0.5)
 

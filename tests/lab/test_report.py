@@ -172,7 +172,9 @@ def test_settling_waits_for_the_last_bytes_and_no_longer_than_told(product: Prod
     assert figures.settle(1040, 20, clock.sleep)
     assert clock.now == 0
     assert not figures.settle(100_000, 20, clock.sleep)
-    assert clock.now == 20
+    assert clock.now == report.QUIET_S
+    assert not figures.settle(100_000, 5, clock.sleep)
+    assert clock.now == report.QUIET_S + 5
 
 
 def test_an_error_of_the_product_is_raised_with_its_words(product: Product) -> None:
