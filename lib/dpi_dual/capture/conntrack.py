@@ -48,7 +48,10 @@ class Table(NamedTuple):
 
 
 def dump(limit: int = 16384, timeout_s: float = 5.0) -> Table:
-    """All IPv4 and IPv6 connections, at most `limit` of them (half a KiB each); OSError where the kernel refuses or has no conntrack."""
+    """All IPv4 and IPv6 connections, at most `limit` of them; OSError where the kernel refuses or has no conntrack.
+
+    Each one kept takes about half a KiB.
+    """
     found: list[Connection] = []
     left_out = malformed = 0
     interrupted = False
