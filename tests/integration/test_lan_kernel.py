@@ -41,7 +41,7 @@ from dpi_dual import config
 from dpi_dual.lan.stream import LanStream
 files = {}
 db = sqlite3.connect(":memory:", isolation_level=None)
-stream = LanStream(config.defaults(), db, files.__setitem__, config_dir=sys.argv[1])
+stream = LanStream(config.defaults(), db, files.__setitem__, config_dir=sys.argv[1], absence_s=0.0)
 stream.names._ethers = stream.names._ethers.__class__(sys.argv[1]) / "ethers"
 for line in sys.stdin:
     agent = line.strip()

@@ -89,6 +89,8 @@ def test_a_large_lan_stays_within_an_answer(stream: LanStream, make_flow: Make, 
 def test_flows_of_both_sources(stream: LanStream, clock: Any, monotonic: Any, kernel: Any) -> None:
     stream.agent = lambda: ""
     kernel.table = Table([connection(1, 1)], 0, 0, False)
+    monotonic.now += 60
+    clock.now += 60
     stream.tick()
     flows: Any = stream.flows(state="live", protocol="tls", ip="192.168.1.10")
     assert flows["total"] == 1 and flows["flows"][0]["agent"] == "conntrack" and flows["flows"][0]["guessed"]

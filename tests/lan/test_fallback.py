@@ -212,7 +212,7 @@ def test_credit_ends_after_a_while(
     fallback.stop()
     clock.now += CREDIT_S + 1
     fallback.tick()
-    assert accounting.already_counted is None and accounting.is_continued is None
+    assert accounting.already_counted is None and accounting.continues is None
     count(accounting, flow, other=100)
     assert phone(accounting)[0] == 1240
 
@@ -233,6 +233,22 @@ def test_a_flow_first_seen_here_is_not_one_more_when_the_agent_announces_it(
     clock.now += 5
     accounting.flow_started(make_flow(first_seen_at=clock.now))  # the same ports again: another flow
     assert phone(accounting)[2:] == (2, 2)
+
+
+def test_the_agents_name_for_a_flow_replaces_the_guess(
+    fallback: ConntrackFallback, accounting: LanAccounting, make_flow: Make, clock: Any
+) -> None:
+    fallback.start(table(connection(1, 1)), [])
+    fallback.stop()
+    accounting.flow_started(make_flow(first_seen_at=clock.now - 100, application="youtube"))
+    assert {(row.application, row.flows, row.live) for row in accounting.protocols} == {
+        ("Unknown", 0, 0),
+        ("youtube", 1, 1),
+    }
+    client = accounting.clients.get(PHONE)
+    assert client is not None
+    assert {name: tally.flows for name, tally in client.kinds.applications().items()} == {"TLS": 0, "youtube": 1}
+    assert accounting.take_pending() == {(PHONE, "youtube"): [0, 0, 0, 1]}
 
 
 def test_two_absences_in_a_row(

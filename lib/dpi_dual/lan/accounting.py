@@ -58,8 +58,8 @@ class LanAccounting:
         """Seconds between the beginnings of the last two ticks; 0 while unknown."""
         self.already_counted: Callable[[Flow, Deltas], Deltas] | None = None
         """Takes off a growth what another source counted before; set while such credit exists."""
-        self.is_continued: Callable[[Flow], bool] | None = None
-        """True for a flow that another source announced before."""
+        self.continues: Callable[[Flow], Flow | None] | None = None
+        """The flow by which another source announced this one before, if it did."""
         self._tracked: dict[int, Tracked] = {}
         self._grown: dict[int, Flow] = {}
         self._grown_since = 0.0
@@ -71,7 +71,10 @@ class LanAccounting:
     def flow_started(self, flow: Flow) -> None:
         """Counts the flow for its clients and its destination."""
         if id(flow) not in self._tracked:
-            self._track(flow, new=not (self.is_continued and self.is_continued(flow)))
+            earlier = self.continues(flow) if self.continues is not None else None
+            tracked = self._track(flow, new=earlier is None)
+            if earlier is not None:
+                self._inherit(tracked, earlier)
 
     def flow_counted(
         self,
@@ -295,6 +298,17 @@ class LanAccounting:
             if end.share is not None:
                 end.share.hits += new
         return tracked
+
+    def _inherit(self, tracked: Tracked, earlier: Flow) -> None:
+        """The flow was counted already, under the name that the other source had for it: from here on under its own."""
+        row = self.protocols.of(earlier.protocol, earlier.application, self._clock())
+        if row is tracked.row:
+            return
+        row.move(tracked.row, (0, 0, 0), live=0)
+        for end in tracked.ends():
+            kind = end.client.kinds.get(row) if end.client is not None else None
+            if kind is not None and end.kind is not None:
+                kind.hand_over(end.kind, (0, 0, 0), live=0)
 
     def _visit(self, tracked: Tracked, remote: str, now: float) -> None:
         flow = tracked.flow

@@ -88,6 +88,7 @@ class LanAnswers:
             **self.interfaces.figures,
             **self.accounting.totals.figures(),
             "packets": self.accounting.packets,
+            "unattributed_bytes": self.table.unattributed["bytes"],
             "source": self.source,
             "rates_source": self.rates.source,
             "rates_interval_s": round(self.rates.interval_s, 3),

@@ -108,7 +108,7 @@ class ConntrackFallback:
         self.active = True
         self._last = {}
         self._accounting.already_counted = self._take_off
-        self._accounting.is_continued = self._is_continued
+        self._accounting.continues = self._continues
         self._complete = False
         self._read(table, {flow_key(flow): flow for flow in agent_flows})
 
@@ -135,7 +135,7 @@ class ConntrackFallback:
         if not self.active and self._ledger and not 0 <= self._clock() - self._stopped_at <= CREDIT_S:
             self._ledger, self._claims = {}, {}
             self._accounting.already_counted = None
-            self._accounting.is_continued = None
+            self._accounting.continues = None
 
     def _read(self, table: Table, known: dict[Key, Flow]) -> None:
         """Counts growth. What was not in a complete dump before is new and counts in full, else it is a baseline."""
@@ -236,12 +236,12 @@ class ConntrackFallback:
             serial=FIRST_SERIAL + next(serials),
         )
 
-    def _is_continued(self, flow: Flow) -> bool:
-        """Was this flow, which the returned agent announces, seen here before?"""
+    def _continues(self, flow: Flow) -> Flow | None:
+        """Our flow, if the one that the returned agent announces was seen here before."""
         counted = self._ledger.get(flow_key(flow))
-        if counted is None:
-            return False
-        return flow.first_seen_at <= (counted.flow.ended_at or self._clock())
+        if counted is None or flow.first_seen_at > (counted.flow.ended_at or self._clock()):
+            return None
+        return counted.flow
 
     def _take_off(self, flow: Flow, deltas: Deltas) -> Deltas:
         """What is left of an agent's count when our credit for its flow is taken off."""

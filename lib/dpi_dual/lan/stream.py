@@ -32,6 +32,8 @@ CHEAP_S = 0.02
 DUMP_SHARE = 0.01
 #: An agent that was heard of within this time is there, when nobody can say whether it is connected.
 HEARD_S = 60.0
+#: An agent may be away for so long (it restarts, the engine starts) before conntrack stands in for it.
+ABSENCE_S = 10.0
 #: The clock was set when it and the monotonic clock part by more than this.
 CLOCK_JUMP_S = 30.0
 
@@ -55,6 +57,7 @@ class LanStream(LanAnswers):
         monotonic: Callable[[], float] = time.monotonic,
         config_dir: str = paths.CONFIG_DIR,
         kernel: Kernel | None = None,
+        absence_s: float = ABSENCE_S,
     ) -> None:
         self.agent: Callable[[], str] | None = None
         self.on_new_client: Callable[[dict[str, object]], None] | None = None
@@ -74,6 +77,8 @@ class LanStream(LanAnswers):
         self._flushed_at = monotonic()
         self._dumped_at = float("-inf")
         self._dump_cost_s = 0.0
+        self._absence_s = absence_s
+        self._agent_seen_at = monotonic()
         self.reconfigure(settings)
 
     def reconfigure(self, settings: Settings) -> None:
@@ -193,15 +198,18 @@ class LanStream(LanAnswers):
     def _follow_agent(self, mono: float) -> None:
         """Conntrack's flows while the agent is away, and the rates of clients."""
         agent = self._agent_now()
-        if agent and self.fallback.active:
-            self.fallback.stop()
+        if agent:
+            self._agent_seen_at = mono
+            if self.fallback.active:
+                self.fallback.stop()
+        stand_in = not agent and mono - self._agent_seen_at >= self._absence_s
         self.fallback.tick()
         if self._dump_cost_s > CHEAP_S and mono - self._dumped_at < self._dump_cost_s / DUMP_SHARE:
             return
-        table = self.kernel.connections() if self._settings.realtime or not agent else None
+        table = self.kernel.connections() if self._settings.realtime or stand_in else None
         self._dumped_at = mono
         self._dump_cost_s = self._monotonic() - mono
-        if table is not None and not agent:
+        if table is not None and stand_in:
             if self.fallback.active:
                 self.fallback.update(table)
             else:
