@@ -272,8 +272,13 @@ class Lab:
     async def serve(self) -> None:
         """Runs until SIGINT, SIGTERM, SIGHUP or the end of the duration."""
         stop = asyncio.Event()
+
+        def end_soon() -> None:
+            self.supervisor.ending = True
+            stop.set()
+
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, end_soon)
         await self.control.start()
         tick = asyncio.ensure_future(self.supervisor.run())
         show = asyncio.ensure_future(self._show())

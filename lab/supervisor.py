@@ -59,6 +59,8 @@ class Supervisor:
     """Where to say what happened."""
     clock: Callable[[], float] = time.monotonic
     services: dict[str, Service] = field(default_factory=dict)
+    ending: bool = False
+    """Set when all is about to end: a service that ends decently by itself then needs no new start and no words."""
     unexpected: deque[str] = field(default_factory=lambda: deque(maxlen=100))
     """Every end that nobody had asked for, in words."""
 
@@ -142,6 +144,9 @@ class Supervisor:
         assert service.process is not None
         code = service.process.returncode
         service.process = None
+        if self.ending and code in (0, -signal.SIGINT, -signal.SIGTERM):
+            service.wanted = False  # Ctrl-C at a terminal goes to the whole process group
+            return
         service.early_deaths = service.early_deaths + 1 if now - service.started_at < SOON_S else 0
         delay_s = RESPAWN_S[min(service.early_deaths, len(RESPAWN_S) - 1)]
         service.respawn_at = now + delay_s

@@ -168,6 +168,20 @@ def test_stop_all_ends_the_last_one_first_and_names_the_killed(supervisor: Super
     assert ended == ["first does not end; killing it"]
 
 
+def test_one_that_ends_decently_while_all_is_ending_is_not_started_again(supervisor: Supervisor, clock: Clock) -> None:
+    decent = supervisor.add("decent", lambda: subprocess.Popen(["true"]))
+    crash = supervisor.add("crash", lambda: subprocess.Popen(["false"]))
+    supervisor.ending = True
+    for service in (decent, crash):
+        assert service.process is not None
+        wait_for_end(service.process)
+    supervisor.tick()
+    clock.now += RESPAWN_S[-1]
+    supervisor.tick()
+    assert (decent.restarts, crash.restarts) == (0, 1)
+    assert list(supervisor.unexpected) == ["crash ended with 1"]
+
+
 def test_reload_is_a_hangup(supervisor: Supervisor, tmp_path: Path) -> None:
     marker = tmp_path / "reloaded"
     text = f"import signal,sys,time,pathlib\nsignal.signal(1, lambda *_: pathlib.Path({str(marker)!r}).touch())\n"
