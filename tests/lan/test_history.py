@@ -147,12 +147,15 @@ def test_largest(db: sqlite3.Connection) -> None:
     now = at("2026-11-22T10:30:00")
     history = History(db, 30, lambda: now)
     history.add({(A, "youtube"): [500, 0, 0, 1], (B, "youtube"): [50, 0, 0, 1], (B, "zoom"): [100, 0, 0, 1]}, now)
-    assert [(row["application"], row["bytes"]) for row in history.largest("day", "", "", "application")] == [
+    assert [(row["application"], row["bytes"]) for row in history.largest("day", "", "", "application", {})] == [
         ("youtube", 550),
         ("zoom", 100),
     ]
-    assert [row["client"] for row in history.largest("hour", "", "", "client", 1)] == [A]
-    assert [row["application"] for row in history.largest("day", B, "", "application")] == ["zoom", "youtube"]
+    assert [row["client"] for row in history.largest("hour", "", "", "client", {}, 1)] == [A]
+    pending = {(B, "zoom"): [900, 0, 0, 1]}
+    assert [row["bytes"] for row in history.largest("hour", "", "", "client", pending)] == [1050, 500]
+    assert history.largest("hour", A, "", "application", pending)[0]["bytes"] == 500
+    assert [row["application"] for row in history.largest("day", B, "", "application", {})] == ["zoom", "youtube"]
 
 
 def test_an_address_becomes_a_mac(db: sqlite3.Connection) -> None:

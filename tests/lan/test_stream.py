@@ -81,7 +81,8 @@ def test_history_is_written_in_batches_and_read_with_what_is_not_yet(
     assert db.execute("SELECT bytes_in, bytes_out, flows FROM lan_hour").fetchall() == [(1000, 100, 1)]
     count(stream.accounting, flow, other=11)
     history = stream.history(period="hour")
-    assert history["points"][-1]["bytes"] == 1111 and history["applications"][0]["application"] == "youtube"
+    assert history["points"][-1]["bytes"] == 1111 and history["applications"][0]["bytes"] == 1111
+    assert (history["clients"][0]["client"], history["clients"][0]["hostname"]) == (PHONE, "phone")
     stream.flush()
     assert db.execute("SELECT bytes_in FROM lan_day").fetchall() == [(1011,)]
     # A client that is long gone from the table is still in the history.

@@ -243,10 +243,15 @@ class LanAnswers:
         answer: Answer = {"period": period, "points": points}
         answer["bytes"] = sum(int(str(point["bytes"])) for point in points)
         if not application:
-            answer["applications"] = store.largest(period, key, "", "application")
+            answer["applications"] = store.largest(period, key, "", "application", pending)
         if not key:
-            answer["clients"] = store.largest(period, "", application, "client")
+            largest = store.largest(period, "", application, "client", pending)
+            answer["clients"] = [{**row, "hostname": self._name_of(str(row["client"]))} for row in largest]
         return answer
+
+    def _name_of(self, key: str) -> str:
+        client = self.accounting.clients.get(key)
+        return self.hostname(client) if client is not None else self.names.name(key, [key])
 
     def _history_key(self, client: str) -> str:
         try:

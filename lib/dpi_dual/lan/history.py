@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from dpi_dual.lan.kinds import Pending
 from dpi_dual.model import Problem
@@ -188,13 +189,18 @@ class History:
             at = following
         return points
 
-    def largest(self, period: str, client: str, application: str, by: str, count: int = 10) -> list[dict[str, object]]:
+    def largest(
+        self, period: str, client: str, application: str, by: str, pending: Pending, count: int = 10
+    ) -> list[dict[str, object]]:
         """The largest applications (`by` application) or clients (`by` client) of the time that `points` covers."""
         table, first = self._range(period, self._clock())
+        sums = {name: list(figures) for name, *figures in self._sums(table, first, client, application, by)}
+        for key, figures in pending.items():
+            if client in ("", key[0]) and application in ("", key[1]):
+                self._sum_into(sums, key[by == "application"], figures)
         found: list[dict[str, object]] = []
-        sums = self._sums(table, first, client, application, by)
-        sums.sort(key=lambda row: row[1] + row[2] + row[3], reverse=True)
-        for name, bytes_in, bytes_out, unsplit, flows in sums[:count]:
+        for name, figures in sorted(sums.items(), key=lambda item: sum(item[1][:3]), reverse=True)[:count]:
+            bytes_in, bytes_out, unsplit, flows = figures
             size = bytes_in + bytes_out + unsplit
             found.append({by: name, "bytes": size, "bytes_in": bytes_in, "bytes_out": bytes_out, "flows": flows})
         return found
@@ -230,9 +236,8 @@ class History:
             return "lan_hour", int(now) // _HOUR * _HOUR - (HOURS_KEPT - 1) * _HOUR
         return "lan_day", day_of(now) - max(1, self.history_days) + 1
 
-    def _sums(
-        self, table: str, first: int, client: str, application: str, by: str
-    ) -> list[tuple[int, int, int, int, int]]:
+    def _sums(self, table: str, first: int, client: str, application: str, by: str) -> list[tuple[Any, ...]]:
+        """(start, or name of what `by` says; bytes in, out, unsplit; flows) of each group."""
         # S608: all that is pasted in are column and table names of ours.
         group = "start" if by == "start" else f"(SELECT name FROM lan_name WHERE id = {by})"  # noqa: S608
         where = ""
@@ -248,7 +253,7 @@ class History:
         ).fetchall()
 
     @staticmethod
-    def _sum_into(figures: dict[int, list[int]], at: int, values: list[int]) -> None:
+    def _sum_into(figures: dict[Any, list[int]], at: object, values: list[int]) -> None:
         sums = figures.setdefault(at, [0, 0, 0, 0])
         for index, value in enumerate(values):
             sums[index] += value
