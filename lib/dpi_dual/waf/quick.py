@@ -1,0 +1,162 @@
+"""The quick tier: signatures and small parsers over every value of a request, cheap enough for the live path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from dpi_dual.waf import protocol, sqli, xss
+from dpi_dual.waf.exclusions import Exclusions, Section
+from dpi_dual.waf.normalise import base64_decoded
+from dpi_dual.waf.request import COLLECTIONS, Field, Request, is_formal
+from dpi_dual.waf.signatures import Prefilter, Signature, signatures
+from dpi_dual.waf.values import Value
+from dpi_dual.waf.verdict import ALERT_THRESHOLD, BLOCK_THRESHOLD, Hit, Verdict, cleaned, verdict
+
+#: Phrases of every browser's name that read as SQL.
+_BROWSER_WORDS = re.compile(r"\blike (?:gecko|mac os x)\b")
+_SQL_IN_HEADER = re.compile(r"['\"]|\bselect\b|sleep|waitfor|\b(?:or|and)\s\S{1,20}\s?[=<>]")
+
+#: A value of these characters alone can only match the few rules that are marked `quiet`, or read as SQL.
+_QUIET = re.compile(r"[A-Za-z0-9_.\- ]*\Z")
+
+#: Kinds in which neither SQL nor markup is looked for: another field has the same text in a better form.
+_NO_LANGUAGE = frozenset({"formal", "path", "target", "xml", "file_content"})
+
+#: Kinds whose values repeat from request to request: what was found in one is remembered.
+_REPEATING = frozenset({"headers", "formal", "path"})
+_MEMORY = 1_024
+_MEMORABLE = 512
+
+_KINDS = tuple(COLLECTIONS)
+
+
+class QuickRules:
+    """The rules of one paranoia level, ready to judge; a verdict depends on nothing but the request."""
+
+    def __init__(
+        self,
+        paranoia: int = 1,
+        exclusions: Iterable[Section] = (),
+        alert_threshold: int = ALERT_THRESHOLD,
+        block_threshold: int = BLOCK_THRESHOLD,
+        extra: Iterable[Signature] = (),
+    ) -> None:
+        rules = [rule for rule in (*signatures(), *extra) if rule.paranoia <= paranoia]
+        self._paranoia = paranoia
+        self._letters = tuple(rule for rule in rules if rule.view in ("sql", "sql_quoted"))
+        self._markup = {rule.id: rule for rule in rules if rule.view == "xss"}
+        text = [rule for rule in rules if rule.view not in ("sql", "sql_quoted", "xss")]
+        self._by_kind = {
+            kind: Prefilter(
+                tuple(rule for rule in text if kind in rule.kinds or (rule.headers and kind in ("headers", "formal")))
+            )
+            for kind in _KINDS
+        }
+        self._quiet = Prefilter(tuple(rule for rule in text if rule.quiet))
+        self._exclusions = Exclusions(exclusions)
+        self._thresholds = alert_threshold, block_threshold
+        self._remembered: dict[Field, tuple[Hit, ...]] = {}
+
+    def judge(self, request: Request) -> Verdict:
+        """The verdict on one request."""
+        return verdict(self.hits(request), "quick", *self._thresholds)
+
+    def hits(self, request: Request) -> list[Hit]:
+        """Every rule that matched, without what is excluded."""
+        found = protocol.hits(request, self._paranoia)
+        quiet: list[Field] = []
+        for field in request.fields:
+            kind, name, text = field
+            if kind in _REPEATING:
+                if kind == "headers" and is_formal(name):
+                    field = Field("formal", name, text)
+                found += self._repeating(field)
+            elif _QUIET.match(text):
+                quiet.append(field)
+                if self._paranoia > 1 and len(text) >= 16:
+                    self._hidden(field, found)
+            else:
+                self._look(field, found)
+                if self._paranoia > 1 and len(text) >= 16:
+                    self._hidden(field, found)
+        if quiet:
+            self._look_at_quiet(quiet, found)
+        if "%" in request.raw_path:
+            self._look(Field("target", "", request.path[:8_192]), found)
+        return self._exclusions.remaining(found, request)
+
+    def _repeating(self, field: Field) -> tuple[Hit, ...]:
+        known = self._remembered.get(field)
+        if known is None:
+            found: list[Hit] = []
+            self._look(field, found)
+            known = tuple(found)
+            if len(field.value) <= _MEMORABLE:
+                if len(self._remembered) >= _MEMORY:
+                    self._remembered.clear()
+                self._remembered[field] = known
+        return known
+
+    def _hidden(self, field: Field, found: list[Hit]) -> None:
+        if field.kind in ("args", "cookies"):
+            hidden = base64_decoded(field.value)
+            if hidden:
+                self._look(Field(field.kind, field.name, hidden), found)
+
+    def _look_at_quiet(self, fields: list[Field], found: list[Hit]) -> None:
+        joined = "\n".join([field.value for field in fields]).lower()
+        rules = self._quiet.candidates(joined)
+        language = sqli.worth_a_look(joined)
+        if not rules and not language:
+            return
+        for field in fields:
+            value = Value(field)
+            for rule in rules:
+                _try(rule, value, found)
+            if language and sqli.worth_a_look(value.text):
+                self._sql(value, found)
+
+    def _look(self, field: Field, found: list[Hit]) -> None:
+        value = Value(field)
+        kind = field.kind
+        text = value.text
+        if kind == "headers" and field.name == "user-agent":
+            value.text = text = _BROWSER_WORDS.sub("", text)
+        variants = value.variants()
+        for rule in self._by_kind[kind].candidates("\n".join([text, *variants]) if variants else text):
+            _try(rule, value, found)
+        if kind in _NO_LANGUAGE:
+            return
+        if sqli.worth_a_look(text) and (kind != "headers" or _SQL_IN_HEADER.search(text)):
+            self._sql(value, found)
+        if xss.worth_a_look(text):
+            self._xss(value, found)
+
+    def _sql(self, value: Value, found: list[Hit]) -> None:
+        kind, name, _ = value.field
+        for rule in self._letters:
+            if rule.looks_at(kind, name):
+                for letters in value.view(rule.view):
+                    if rule.pattern.search(letters):
+                        found.append(Hit(rule.id, rule.category, value.field.place, cleaned(value.text), rule.score))
+                        break
+
+    def _xss(self, value: Value, found: list[Hit]) -> None:
+        seen: set[str] = set()
+        for rule_id, matched in xss.detect(value.text):
+            rule = self._markup.get(rule_id)
+            if rule and rule_id not in seen and rule.looks_at(value.field.kind, value.field.name):
+                seen.add(rule_id)
+                found.append(Hit(rule_id, "xss", value.field.place, cleaned(matched), rule.score))
+
+
+def _try(rule: Signature, value: Value, found: list[Hit]) -> None:
+    kind, name, _ = value.field
+    if not (kind in rule.kinds or rule.looks_at(kind, name)):
+        return
+    for text in value.view(rule.view) if rule.view != "text" else (value.text,):
+        match = rule.pattern.search(text)
+        if match:
+            found.append(Hit(rule.id, rule.category, value.field.place, cleaned(match[0]), rule.score))
+            return
