@@ -1,0 +1,216 @@
+"""WAF alerts on the engine's side: what the analyser says is checked as hostile, kept in SQLite, and told once."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from dpi_dual.errors import QueryError
+from dpi_dual.waf.verdict import CATEGORIES
+
+#: What `waf-alerts.json` holds and `alerts` can show.
+KEPT = 1000
+STREAMS = 16
+EVENTS = ("waf_alert", "waf_block", "scanner", "brute_force", "rate_limit")
+MAX_RULES = 10
+#: An analyser's clock may be off by so much before its times are replaced by ours.
+CLOCK_S = 3600.0
+
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z\-]{3,63}\Z")
+_KNOWN = CATEGORIES | {"brute_force"}
+
+Alert = dict[str, Any]
+
+
+def _text(value: object, most: int) -> str:
+    if not isinstance(value, str):
+        return ""
+    return "".join(char if char.isprintable() else "." for char in value[:most])
+
+
+def _whole(value: object, low: int, high: int) -> int:
+    return min(max(value, low), high) if type(value) is int else low
+
+
+def checked(given: Any, now: float) -> Alert | None:
+    """An event as we keep it, with known keys and bounded values only; None if it cannot be one."""
+    if not isinstance(given, dict):
+        return None
+    identity, ip, at = given.get("id"), given.get("client_ip"), given.get("at")
+    if not isinstance(identity, str) or not _ID.match(identity) or not isinstance(ip, str):
+        return None
+    try:
+        address = str(ipaddress.ip_address(ip[:64]))
+    except ValueError:
+        return None
+    if not isinstance(at, int | float) or not abs(now - at) <= CLOCK_S + 7 * 86_400 or at > now + CLOCK_S:
+        at = now
+    categories = given.get("categories")
+    rules = given.get("rules")
+    return {
+        "id": identity,
+        "request_id": _text(given.get("request_id"), 64),
+        "timestamp": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+        "at": round(float(at), 3),
+        "event": given.get("event") if given.get("event") in EVENTS else "waf_alert",
+        "client_ip": address,
+        "client_port": _whole(given.get("client_port"), 0, 65_535),
+        "host": _text(given.get("host"), 255),
+        "path": _text(given.get("path"), 512),
+        "method": _text(given.get("method"), 32),
+        "threat_score": _whole(given.get("threat_score"), 0, 100),
+        "categories": [entry for entry in categories[:8] if isinstance(entry, str) and entry in _KNOWN]
+        if isinstance(categories, list)
+        else [],
+        "blocked": given.get("blocked") is True,
+        "rule": _text(given.get("rule"), 64),
+        "place": _text(given.get("place"), 96),
+        "tier": _text(given.get("tier"), 32),
+        "rules": [
+            {
+                "rule": _text(rule.get("rule"), 64),
+                "category": _text(rule.get("category"), 32),
+                "place": _text(rule.get("place"), 96),
+                "score": _whole(rule.get("score"), 0, 100),
+            }
+            for rule in rules[:MAX_RULES]
+            if isinstance(rule, dict)
+        ]
+        if isinstance(rules, list)
+        else [],
+    }
+
+
+class Alerts:
+    """The newest `KEPT` alerts, and up to which number each analyser's stream was taken."""
+
+    def __init__(self, db: sqlite3.Connection, told: Callable[[Alert], None] | None = None) -> None:
+        """`told` is called once for each new alert, after it is stored and before it is acknowledged."""
+        self._db = db
+        self._told = told
+        self._last: dict[str, int] = {}
+        self.changed = True
+        self.failed = ""
+        self.refused = 0
+        self.repeated = 0
+        self.taken = 0
+        self.by_category: dict[str, int] = {}
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS mitm_alerts (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL,"
+            " client_ip TEXT NOT NULL, at REAL NOT NULL, alert TEXT NOT NULL)"
+        )
+        db.execute("CREATE TABLE IF NOT EXISTS mitm_streams (stream TEXT PRIMARY KEY, n INTEGER, at REAL)")
+        self._last.update(db.execute("SELECT stream, n FROM mitm_streams").fetchall())
+
+    def last(self, stream: str) -> int:
+        """The number up to which a stream was taken."""
+        return self._last.get(stream, 0)
+
+    def take(self, stream: str, events: Iterable[Any], now: float | None = None) -> int:
+        """Stores what is new; returns the number to acknowledge. What cannot be an event is counted and passed over."""
+        now = time.time() if now is None else now
+        last = self.last(stream)
+        fresh: list[Alert] = []
+        for given in events:
+            number = given.get("n") if isinstance(given, dict) else None
+            if type(number) is not int or not 0 < number < 1 << 53:
+                self.refused += 1
+                continue
+            if number <= last:
+                self.repeated += 1
+                continue
+            last = number
+            alert = checked(given, now)
+            if alert is None:
+                self.refused += 1
+            else:
+                fresh.append(alert)
+        self._last[stream] = last
+        for alert in self._store(stream, last, fresh, now):
+            self.taken += 1
+            for category in alert["categories"]:
+                self.by_category[category] = self.by_category.get(category, 0) + 1
+            if self._told is not None:
+                self._told(alert)
+        return last
+
+    def _store(self, stream: str, last: int, fresh: list[Alert], now: float) -> list[Alert]:
+        """Those of `fresh` that were not known, all of them if the database cannot tell."""
+        new: list[Alert] = []
+        try:
+            self._db.execute("BEGIN")
+            try:
+                for alert in fresh:
+                    text = json.dumps(alert, separators=(",", ":"))
+                    done = self._db.execute(
+                        "INSERT OR IGNORE INTO mitm_alerts (id, client_ip, at, alert) VALUES (?, ?, ?, ?)",
+                        (alert["id"], alert["client_ip"], alert["at"], text),
+                    )
+                    if done.rowcount:
+                        new.append(alert)
+                    else:
+                        self.repeated += 1
+                self._db.execute("INSERT OR REPLACE INTO mitm_streams VALUES (?, ?, ?)", (stream, last, now))
+                self._db.execute("DELETE FROM mitm_alerts WHERE n <= (SELECT MAX(n) FROM mitm_alerts) - ?", (KEPT,))
+                self._db.execute(
+                    "DELETE FROM mitm_streams WHERE stream NOT IN"
+                    " (SELECT stream FROM mitm_streams ORDER BY at DESC LIMIT ?)",
+                    (STREAMS,),
+                )
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.failed = str(error)
+            return fresh
+        self.failed = ""
+        self.changed = self.changed or bool(new)
+        while len(self._last) > 4 * STREAMS:
+            self._last.pop(next(iter(self._last)))
+        return new
+
+    def file(self) -> list[Alert]:
+        """The content of `waf-alerts.json`: newest last."""
+        self.changed = False
+        rows = self._db.execute("SELECT alert FROM mitm_alerts ORDER BY n").fetchall()
+        return [json.loads(text) for (text,) in rows]
+
+    def page(self, limit: int = 50, before: str = "") -> dict[str, Any]:
+        """Alerts, newest first."""
+        if before and not (before.isascii() and before.isdigit() and len(before) < 19):
+            raise QueryError("bad_page", "`before` must be the `next` of the page before it")
+        mark = int(before) if before else 1 << 62
+        rows = self._db.execute(
+            "SELECT n, alert FROM mitm_alerts WHERE n < ? ORDER BY n DESC LIMIT ?", (mark, limit + 1)
+        ).fetchall()
+        # Paths and places are bounded, so that a page stays below what ubus carries.
+        answer: dict[str, Any] = {"alerts": [], "total": self.total()}
+        size = 0
+        for count, (number, text) in enumerate(rows):
+            size += len(text) + 1
+            if count == limit or size > 240 * 1024:
+                break
+            answer["alerts"].append(json.loads(text))
+            answer["next"] = str(number)
+        if len(answer["alerts"]) == len(rows):
+            answer.pop("next", None)
+        return answer
+
+    def total(self) -> int:
+        """How many are kept."""
+        (count,) = self._db.execute("SELECT COUNT(*) FROM mitm_alerts").fetchone()
+        return int(count)
+
+    def of_address(self, ip: str, since: float, limit: int = 50) -> list[Alert]:
+        """The alerts about an address, newest first."""
+        rows = self._db.execute(
+            "SELECT alert FROM mitm_alerts WHERE client_ip = ? AND at >= ? ORDER BY n DESC LIMIT ?", (ip, since, limit)
+        )
+        return [json.loads(text) for (text,) in rows]

@@ -1,0 +1,299 @@
+"""Analyses copies of requests beside the live path: ring, deep tier, behaviour, anomaly, and the events they give."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dpi_dual.mitm import event
+from dpi_dual.mitm.anomaly import Anomaly, features, place_of
+from dpi_dual.mitm.behaviour import LIMIT_S, Behaviour, Finding
+from dpi_dual.mitm.forensic import ForensicLog
+from dpi_dual.mitm.judge import Deep, deep_rules, merged
+from dpi_dual.mitm.policy import Policy
+from dpi_dual.mitm.record import Record
+from dpi_dual.mitm.redact import is_redacted, redacted
+from dpi_dual.mitm.ring import Entry, Ring
+from dpi_dual.mitm.seal import Seal
+from dpi_dual.mitm.spool import Spool
+from dpi_dual.waf.verdict import Hit, Verdict
+
+#: Copies that wait for the deep tier; beyond it the oldest keep their quick verdict.
+BACKLOG, BACKLOG_BYTES = 500, 16 * 1024 * 1024
+#: An anomaly by itself is told from here on, and its score stays below what would block.
+ANOMALY_ALERT = 85
+TOP_HOSTS = 10
+
+#: What the addon counts; the names it may send.
+ADDON_COUNTERS = (
+    "requests",
+    "blocked",
+    "limited",
+    "misdirected",
+    "dropped",
+    "dropped_alerts",
+    "errors",
+    "websocket_messages",
+    "modify_skipped",
+    "analyser_restarts",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    record: Record
+    entry: Entry
+
+
+class Analysis:
+    """Works on copies one after another; `limit(ip, until)` is called for a client that asks for too much."""
+
+    def __init__(
+        self,
+        folder: int,
+        key: bytes,
+        policy: Policy,
+        limit: Callable[[str, float], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`folder` is a descriptor of the buffer directory, which stays the caller's."""
+        self._key = key
+        self._limit = limit
+        self._clock = clock
+        self.policy = policy
+        self.started_at = clock()
+        seal = self._seal(policy)
+        mitm = policy.mitm
+        self.ring = Ring(folder, seal, mitm.buffer_size, mitm.buffer_retention)
+        self.spool = Spool(folder, seal)
+        self.forensic = ForensicLog(folder, seal, mitm.buffer_retention)
+        self.behaviour = Behaviour()
+        self.anomaly = Anomaly()
+        self.deep: Deep
+        self._backlog: deque[_Waiting] = deque()
+        self._backlog_bytes = 0
+        self.addon: dict[str, int] = dict.fromkeys(ADDON_COUNTERS, 0)
+        self._counters = Counter[str]()
+        self._distribution = Counter[str]()
+        self._threats = 0
+        self._blocked = 0
+        self._prepare()
+
+    def _seal(self, policy: Policy) -> Seal:
+        return Seal(self._key if policy.mitm.encrypt_buffer else None)
+
+    def _prepare(self) -> None:
+        self.deep = deep_rules(self.policy)
+        self.ring.grave_score = self.policy.mitm.block_threshold
+
+    def reconfigure(self, policy: Policy) -> None:
+        """Works by another policy from now on; what is buffered stays, as far as the new bounds allow."""
+        old, self.policy = self.policy.mitm, policy
+        mitm = policy.mitm
+        self.ring.size, self.ring.retention_s = mitm.buffer_size, mitm.buffer_retention
+        self.forensic.retention_s = mitm.buffer_retention
+        if mitm.encrypt_buffer != old.encrypt_buffer:
+            seal = self._seal(policy)
+            self.ring.reseal(seal)
+            self.spool.reseal(seal)
+            self.forensic.seal = seal
+        self._prepare()
+
+    # --- what comes from the addon
+
+    def request(self, record: Record) -> None:
+        """A copy: kept at once without its secrets, analysed when its turn comes, at once if it was found guilty."""
+        now = self._clock()
+        entry = self.ring.put(redacted(record, self.policy.mitm.redact_headers), now)
+        self._counters["analysed_requests"] += 1
+        for finding in self.behaviour.request(record.client_ip, now):
+            self._found(entry, finding, now)
+        quick = record.quick
+        if record.blocked or (quick is not None and quick.alert) or not self.policy.mitm.async_analysis:
+            self._analyse(record, entry)
+            return
+        self._backlog.append(_Waiting(record, entry))
+        self._backlog_bytes += len(record.body)
+        while len(self._backlog) > BACKLOG or self._backlog_bytes > BACKLOG_BYTES:
+            self._backlog_bytes -= len(self._backlog.popleft().record.body)
+            self._counters["analysis_skipped"] += 1
+
+    def response(self, head: dict[str, Any]) -> None:
+        """How a request was answered; found by its id."""
+        entry = self.ring.get(str(head.get("id")))
+        if entry is None:
+            self._counters["responses_unmatched"] += 1
+            return
+        now = self._clock()
+        status = int(head.get("status", 0))
+        self.ring.update(
+            entry,
+            now,
+            status=status,
+            response_size=int(head.get("size", 0)),
+            response_type=str(head.get("type", ""))[:64],
+            latency_ms=float(head.get("latency_ms", 0.0)),
+        )
+        if not entry.blocked:
+            for finding in self.behaviour.response(entry.client_ip, entry.host, entry.path, status, now):
+                self._found(entry, finding, now)
+        self._learn(entry)
+
+    def addon_counters(self, head: dict[str, Any]) -> None:
+        """The addon's own figures, cumulative."""
+        for name in ADDON_COUNTERS:
+            value = head.get(name)
+            if type(value) is int and value >= 0:
+                self.addon[name] = value
+
+    # --- the deep tier
+
+    @property
+    def waiting(self) -> int:
+        """Copies that wait for the deep tier."""
+        return len(self._backlog)
+
+    def work(self) -> bool:
+        """Analyses the next copy; False when none waits."""
+        if not self._backlog:
+            return False
+        waiting = self._backlog.popleft()
+        self._backlog_bytes -= len(waiting.record.body)
+        self._analyse(waiting.record, waiting.entry)
+        return True
+
+    def _analyse(self, record: Record, entry: Entry) -> None:
+        mitm = self.policy.mitm
+        started = time.perf_counter()
+        verdicts = [record.quick] if record.quick is not None else []
+        place = place_of(record.method, record.host, record.path)
+        anomaly = 0
+        if mitm.async_analysis or not verdicts:
+            request = record.request()
+            verdicts.append(self.deep.rules.judge(request))
+            entry.features = features(request)
+            anomaly = self.anomaly.score(place, entry.features)
+        verdict = merged(verdicts, block_threshold=mitm.block_threshold)
+        now = self._clock()
+        self.ring.update(
+            entry,
+            now,
+            score=verdict.score,
+            categories=verdict.categories,
+            rules=tuple(f"{hit.rule} {hit.place}" for hit in verdict.rules[: event.MAX_RULES]),
+            alert=verdict.alert,
+            anomaly=anomaly,
+        )
+        took_us = round(1e6 * (time.perf_counter() - started))
+        if verdict.alert or entry.blocked:
+            self._alert(event.of_verdict(entry, verdict, verdict.score))
+            for finding in self.behaviour.attacked(entry.client_ip, verdict.categories, now):
+                self._found(entry, finding, now)
+        elif anomaly >= ANOMALY_ALERT:
+            self._alert(event.of_anomaly(entry, min(anomaly, mitm.block_threshold - 1)))
+        if verdict.rules or anomaly:
+            self._log(record, entry, verdict, anomaly, took_us, now)
+        if entry.status:
+            self._learn(entry)
+
+    def _learn(self, entry: Entry) -> None:
+        """An ordinary request, once it was both analysed and answered."""
+        if entry.features and not entry.alert and 0 < entry.status < 400:
+            self.anomaly.learn(place_of(entry.method, entry.host, entry.path), entry.features)
+        if entry.status:
+            entry.features = ()
+
+    # --- events
+
+    def _found(self, entry: Entry, finding: Finding, now: float) -> None:
+        self._alert(event.of_finding(entry, finding))
+        self.forensic.write(
+            {"id": entry.id, "at": now, "client_ip": entry.client_ip, "finding": finding.rule, "count": finding.count},
+            now,
+        )
+        if finding.kind == "rate_limit":
+            self._limit(entry.client_ip, now + LIMIT_S)
+
+    def _alert(self, alert: dict[str, Any]) -> None:
+        self._threats += 1
+        self._blocked += alert["blocked"]
+        self._distribution.update(alert["categories"])
+        self.spool.add(alert)
+
+    def _log(self, record: Record, entry: Entry, verdict: Verdict, anomaly: int, took_us: int, now: float) -> None:
+        stored = redacted(record, self.policy.mitm.redact_headers).redacted
+        self.forensic.write(
+            {
+                **entry.summary(),
+                "tier": verdict.tier,
+                "hits": [_logged(hit, stored) for hit in verdict.rules[: event.MAX_RULES]],
+                "anomaly": anomaly,
+                "analysis_us": took_us,
+            },
+            now,
+        )
+
+    # --- figures
+
+    def tick(self) -> None:
+        """Lets go of what is too old."""
+        now = self._clock()
+        self.ring.expire(now)
+        self.forensic.expire(now)
+
+    def figures(self) -> dict[str, Any]:
+        """What the engine shows: the keys of `dpi-buffer.json`, and the counters."""
+        mitm = self.policy.mitm
+        return {
+            "entries": len(self.ring),
+            "max_size": self.ring.size,
+            "requests_total": self.addon["requests"],
+            "threats_detected": self._threats,
+            "blocked_count": self.addon["blocked"],
+            "high_threat_in_buffer": self.ring.totals.grave,
+            "threat_distribution": dict(self._distribution.most_common(32)),
+            "top_hosts": {
+                event.printable(host, 255): count for host, count in self.ring.totals.hosts.most_common(TOP_HOSTS)
+            },
+            "analysis_enabled": mitm.async_analysis,
+            "replay_enabled": mitm.replay_on_alert,
+            "blocking": mitm.block_threats,
+            "tier": self.deep.tier,
+            "waiting": len(self._backlog),
+            "unreported": len(self.spool),
+        }
+
+    def counters(self) -> dict[str, int]:
+        """Drops and oddities of addon and analyser."""
+        own = ("analysed_requests", "analysis_skipped", "responses_unmatched")
+        return {
+            **{f"addon_{name}": value for name, value in self.addon.items()},
+            **{name: self._counters[name] for name in own},
+            **self.ring.counters(),
+            **self.spool.counters(),
+            **self.forensic.counters(),
+            **self.behaviour.counters(),
+        }
+
+    def problems(self) -> list[dict[str, str]]:
+        """What an owner should know; the engine words nothing of it anew."""
+        found = []
+        if self.deep.problem:
+            found.append({"code": "mitm_rules", "message": self.deep.problem})
+        if self.ring.full:
+            found.append({"code": "mitm_buffer_full", "message": f"the buffer cannot be written: {self.ring.full}"})
+        return found
+
+    def close(self) -> None:
+        """Closes the files; they stay."""
+        self.ring.close()
+        self.spool.close()
+
+
+def _logged(hit: Hit, redacted_places: tuple[str, ...]) -> dict[str, Any]:
+    secret = is_redacted(hit.place, redacted_places)
+    shown = {"rule": hit.rule, "category": hit.category, "place": hit.place, "score": hit.score}
+    return shown if secret else {**shown, "matched": hit.matched}

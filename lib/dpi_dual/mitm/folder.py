@@ -1,0 +1,58 @@
+"""The buffer directory: opened so that nobody else's symbolic link or directory can stand in its place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+#: The owner alone writes; the group may enter (the engine's, when it is not root).
+MODE = 0o750
+FILE_MODE = 0o600
+
+
+def open_folder(path: str) -> int:
+    """A descriptor of `path`, made if absent; raises OSError. The caller closes it.
+
+    A container's bind mount may belong to root and be open to our group; a directory anybody may write is refused.
+    """
+    Path(path).mkdir(MODE, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    found = os.fstat(descriptor)
+    if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & stat.S_IWOTH:
+        os.close(descriptor)
+        raise PermissionError(f"{path} belongs to another user or is writable by all")
+    return descriptor
+
+
+def append_to(folder: int, name: str) -> int:
+    """A descriptor that appends to `name`, made 0600 if absent."""
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE, dir_fd=folder)
+
+
+def read_from(folder: int, name: str, limit: int) -> bytes:
+    """At most `limit` bytes of `name`; raises OSError."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit)
+
+
+def replace_in(folder: int, name: str, data: bytes) -> None:
+    """Writes `name` whole or not at all; raises OSError."""
+    temporary = f".{name}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temporary, flags, FILE_MODE, dir_fd=folder), "wb") as file:
+            file.write(data)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        remove_from(folder, temporary)
+        raise
+
+
+def remove_from(folder: int, name: str) -> None:
+    """Removes `name` if it is there."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass

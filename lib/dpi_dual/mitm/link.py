@@ -1,0 +1,359 @@
+"""The engine's side of the MITM stream: follows the analyser's socket, keeps its alerts, asks it about the buffer.
+
+The analyser may live in a container that an attacker has taken over: whatever it says is bounded in size, type and
+number, and nothing it says is followed as a path, pattern or command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from dpi_dual.errors import QueryError
+from dpi_dual.mitm import policy as policies
+from dpi_dual.mitm.alerts import Alert, Alerts
+from dpi_dual.mitm.wire import MAX_LINE, SOCKET, WireError, decode_line, encode_line
+from dpi_dual.model import Problem
+from dpi_dual.settings import Settings
+
+RETRY_S = 1.0
+LONGEST_RETRY_S = 5.0
+#: waf-alerts.json holds up to 1,000 alerts: not written anew for each of them.
+PUBLISH_S = 2.0
+#: Lines a second that we are willing to read; above it the analyser waits, and its spool takes what comes.
+LINES_S = 200.0
+QUERY_TIMEOUT_S = 15.0
+REPLAY_TIMEOUT_S = 18.0
+QUERIES = 32
+
+_NUMBERS = (
+    "entries",
+    "max_size",
+    "requests_total",
+    "threats_detected",
+    "blocked_count",
+    "high_threat_in_buffer",
+    "waiting",
+    "unreported",
+)
+#: Those that only grow, and begin at 0 with each analyser.
+_TOTALS = ("requests_total", "threats_detected", "blocked_count")
+_HIGHEST = 1 << 53
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and 0 <= value < _HIGHEST else 0
+
+
+def _counts(given: object, most: int) -> dict[str, int]:
+    if not isinstance(given, dict):
+        return {}
+    pairs = list(given.items())[:most]
+    return {
+        "".join(char if char.isprintable() else "." for char in str(name)[:255]): _count(value) for name, value in pairs
+    }
+
+
+class MitmLink:
+    """Outlives reloads and the analyser; `run` is the supervised part."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: sqlite3.Connection,
+        publish: Callable[[str, Any], None],
+        on_alert: Callable[[Alert], None] | None = None,
+    ) -> None:
+        """`publish(file name, content)` writes a snapshot; `on_alert` hears of each new alert exactly once."""
+        self._settings = settings
+        self._publish = publish
+        self.store = Alerts(db, on_alert)
+        self._figures: dict[str, Any] = {}
+        self._base = dict.fromkeys(_TOTALS, 0)
+        self._session = ""
+        self._counters: dict[str, int] = {}
+        self._problems: list[tuple[str, str]] = []
+        self._writer: asyncio.StreamWriter | None = None
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._number = 0
+        self._refused = ""
+        self._own = {"mitm_link_connects": 0, "mitm_link_bad_messages": 0}
+
+    # --- life
+
+    @property
+    def connected(self) -> bool:
+        """Whether the analyser is there."""
+        return self._writer is not None
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Takes new settings and tells the analyser. Also to be called when the stream is switched off."""
+        moved = settings.mitm.buffer_dir != self._settings.mitm.buffer_dir
+        self._settings = settings
+        self._send({"policy": self._policy()})
+        if moved and self._writer is not None:
+            self._writer.close()
+
+    def _policy(self) -> dict[str, Any]:
+        settings = self._settings
+        on = "mitm" in settings.parts()
+        return policies.of_settings(replace(settings, mitm=replace(settings.mitm, enabled=on))).as_dict()
+
+    async def run(self) -> None:
+        """Connects again and again, and publishes, until cancelled."""
+        publishing = asyncio.ensure_future(self._publishing())
+        delay = RETRY_S
+        try:
+            while True:
+                try:
+                    reader, writer = await self._connect()
+                except (OSError, ValueError) as error:
+                    self._refused = str(error)
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 1.5, LONGEST_RETRY_S)
+                    continue
+                delay = RETRY_S
+                self._refused = ""
+                self._own["mitm_link_connects"] += 1
+                try:
+                    await self._follow(reader, writer)
+                except (ConnectionError, ValueError) as error:
+                    self._refused = str(error)
+                finally:
+                    self._left(writer)
+                await asyncio.sleep(delay)
+        finally:
+            publishing.cancel()
+            await asyncio.wait([publishing])
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connects to the socket itself, not to what a symbolic link in its place leads to."""
+        path = os.path.join(self._settings.mitm.buffer_dir, SOCKET)  # noqa: PTH118 - pathlib is slow to import
+        place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISSOCK(os.fstat(place).st_mode):
+                raise ValueError(f"{path} is not a socket")
+            return await asyncio.open_unix_connection(f"/proc/self/fd/{place}", limit=MAX_LINE)
+        finally:
+            os.close(place)
+
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._send({"policy": self._policy()})
+        allowance, at = LINES_S, time.monotonic()
+        while line := await reader.readline():
+            now = time.monotonic()
+            allowance = min(allowance + (now - at) * LINES_S, LINES_S) - 1
+            at = now
+            if allowance < 0:
+                await asyncio.sleep(-allowance / LINES_S)
+            try:
+                self._message(decode_line(line))
+            except WireError:
+                self._own["mitm_link_bad_messages"] += 1
+
+    def _left(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = None
+        self._problems = []
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionResetError("the analyser has gone"))
+        self._waiting.clear()
+        with contextlib.suppress(ConnectionError):
+            writer.close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(encode_line(message))
+
+    # --- messages
+
+    def _message(self, message: dict[str, Any]) -> None:
+        if isinstance(message.get("hello"), dict):
+            self._met(str(message["hello"].get("session"))[:64])
+        if isinstance(message.get("events"), list) and isinstance(message.get("stream"), str):
+            number = self.store.take(message["stream"][:64], message["events"][:256])
+            self._send({"ack": number})
+        if isinstance(message.get("figures"), dict):
+            self._take_figures(message)
+        if type(message.get("answer")) is int and isinstance(message.get("result"), dict):
+            waiting = self._waiting.pop(message["answer"], None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(message["result"])
+
+    def _met(self, session: str) -> None:
+        if session != self._session:
+            # Another analyser counts from 0: what the one before had counted stays counted.
+            for name in _TOTALS:
+                self._base[name] += _count(self._figures.get(name))
+            self._figures = {}
+            self._session = session
+
+    def _take_figures(self, message: dict[str, Any]) -> None:
+        given = message["figures"]
+        self._figures = {
+            **{name: _count(given.get(name)) for name in _NUMBERS},
+            "threat_distribution": _counts(given.get("threat_distribution"), 32),
+            "top_hosts": _counts(given.get("top_hosts"), 10),
+            "tier": "crs" if given.get("tier") == "crs" else "builtin",
+        }
+        counters = _counts(message.get("counters"), 64)
+        self._counters = {f"mitm_{name[:48]}": value for name, value in counters.items() if name.isidentifier()}
+        problems = message.get("problems")
+        self._problems = [
+            (
+                str(entry.get("code"))[:64],
+                "".join(char for char in str(entry.get("message"))[:300] if char.isprintable()),
+            )
+            for entry in (problems[:8] if isinstance(problems, list) else [])
+            if isinstance(entry, dict)
+        ]
+
+    async def _publishing(self) -> None:
+        while True:
+            if self.store.changed:
+                self._publish("waf-alerts.json", self.store.file())
+            self._publish("dpi-buffer.json", self.buffer())
+            await asyncio.sleep(PUBLISH_S)
+
+    # --- answers
+
+    def _total(self, name: str) -> int:
+        return self._base[name] + _count(self._figures.get(name))
+
+    def totals(self) -> tuple[int, int]:
+        """Requests and threats since the engine began, for the time series."""
+        return self._total("requests_total"), self._total("threats_detected")
+
+    def status(self) -> dict[str, Any]:
+        """The `mitm_stream` block of `dpi.status status`."""
+        return {
+            "running": self.connected and "mitm" in self._settings.parts(),
+            "buffer_entries": _count(self._figures.get("entries")),
+            "threats_detected": self._total("threats_detected"),
+            "blocked_count": self._total("blocked_count"),
+            "requests_total": self._total("requests_total"),
+            "blocking": self._settings.mitm.block_threats,
+            "tier": str(self._figures.get("tier", "")),
+        }
+
+    def buffer(self) -> dict[str, Any]:
+        """The answer of `dpi.status buffer` and the content of `dpi-buffer.json`."""
+        mitm = self._settings.mitm
+        figures = self._figures
+        return {
+            "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+            "entries": _count(figures.get("entries")),
+            "max_size": _count(figures.get("max_size")) or mitm.buffer_size,
+            "requests_total": self._total("requests_total"),
+            "threats_detected": self._total("threats_detected"),
+            "blocked_count": self._total("blocked_count"),
+            "high_threat_in_buffer": _count(figures.get("high_threat_in_buffer")),
+            "threat_distribution": dict(figures.get("threat_distribution", {})),
+            "top_hosts": dict(figures.get("top_hosts", {})),
+            "analysis_enabled": mitm.async_analysis,
+            "replay_enabled": mitm.replay_on_alert,
+            "waiting": _count(figures.get("waiting")),
+            "unreported": _count(figures.get("unreported")),
+        }
+
+    def alerts(self, limit: int = 50, before: str = "") -> dict[str, Any]:
+        """The answer of `dpi.status alerts`: newest first."""
+        return self.store.page(limit, before)
+
+    async def replay(self, **params: Any) -> dict[str, Any]:
+        """The answer of `dpi.status replay`: id or ip, limit, exclusions, rules, active, force. Raises QueryError."""
+        given = {name: value for name, value in params.items() if value not in (None, "", [])}
+        if not given.get("id") and not given.get("ip") and not (given.get("exclusions") or given.get("rules")):
+            raise QueryError("bad_parameter", "replay needs an id, an ip, or candidate exclusions or rules")
+        return await self._ask("replay", given, REPLAY_TIMEOUT_S)
+
+    async def context(self, ip: str, since: float = 0.0, limit: int = 50) -> list[dict[str, Any]]:
+        """The buffered requests of an address, newest first, without values; empty if the analyser is away."""
+        if not self.connected:
+            return []
+        try:
+            answer = await self._ask("context", {"ip": ip, "since": since, "limit": limit}, QUERY_TIMEOUT_S)
+        except QueryError:
+            return []
+        rows = answer.get("requests")
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+    async def request(self, identity: str) -> dict[str, Any]:
+        """One buffered request with its text, secrets blanked. Raises QueryError."""
+        return await self._ask("request", {"id": identity}, QUERY_TIMEOUT_S)
+
+    async def _ask(self, name: str, params: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        if not self.connected:
+            raise QueryError("mitm_down", f"the analyser is not there: {self._why()}")
+        if len(self._waiting) >= QUERIES:
+            raise QueryError("busy", "too many questions wait for the analyser; try again")
+        self._number += 1
+        number = self._number
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._send({"query": number, "name": name, "params": params})
+            answer: dict[str, Any] = await asyncio.wait_for(waiting, timeout_s)
+        except TimeoutError:
+            raise QueryError("timeout", "the analyser did not answer in time") from None
+        except ConnectionError as error:
+            raise QueryError("mitm_down", str(error)) from None
+        finally:
+            self._waiting.pop(number, None)
+        if "error" in answer:
+            code = str(answer.get("code"))
+            raise QueryError(code if code.isidentifier() and len(code) < 40 else "refused", str(answer["error"])[:500])
+        return answer
+
+    # --- health
+
+    def _why(self) -> str:
+        return self._refused or "not connected yet"
+
+    def counters(self) -> dict[str, int]:
+        """Drops and oddities of addon, analyser and link."""
+        store = {
+            "mitm_alerts_taken": self.store.taken,
+            "mitm_alerts_refused": self.store.refused,
+            "mitm_alerts_repeated": self.store.repeated,
+        }
+        return {**self._counters, **self._own, **store}
+
+    def problems(self) -> list[Problem]:
+        """What an owner should know about this stream."""
+        settings = self._settings
+        found: list[Problem] = []
+        if self.store.failed:
+            found.append(
+                Problem(
+                    "mitm_alerts_not_stored",
+                    f"WAF alerts cannot be stored ({self.store.failed}); they are lost at a restart.",
+                    "Free some memory in /tmp.",
+                    "error",
+                )
+            )
+        if "mitm" not in settings.parts():
+            return found
+        if not self.connected:
+            # Nothing published: a router that never had a proxy is not ill.
+            used = bool(settings.haproxy.enabled or settings.mitm.manage or settings.backend)
+            found.append(
+                Problem(
+                    "mitm_unreachable",
+                    f"no analyser at {settings.mitm.buffer_dir}/{SOCKET} ({self._why()}); none are inspected.",
+                    "Run mitmdump with the addon dpi_buffer.py and the same buffer_dir, or set mitm.enabled 0.",
+                    "error" if used else "info",
+                )
+            )
+        return found + [
+            Problem(code if code.startswith("mitm_") and code.isidentifier() else "mitm_analyser", text, "", "warning")
+            for code, text in self._problems
+        ]

@@ -1,0 +1,338 @@
+"""The analyser as a process with the engine's link: alerts arrive once, nothing is lost, nothing is stored in plain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpi_dual.errors import QueryError
+from tests.mitm.feeder import Engine, Feeder, attack, record, settings_for
+
+Start = Callable[..., Feeder]
+Make = Callable[..., Engine]
+
+
+def test_an_attack_becomes_one_alert_and_an_ordinary_request_none(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        async with engine() as one:
+            await one.until(lambda: one.link.connected)
+            addon.send(record(1), attack(2), record(3))
+            addon.tell({"t": "counters", "requests": 3, "blocked": 0})
+            await one.until(lambda: one.told and one.link.buffer()["entries"] == 3)
+            await one.until(lambda: one.link.buffer()["requests_total"] == 3)
+            (alert,) = one.told
+            assert alert["id"] == f"{2:016x}"
+            assert (alert["client_ip"], alert["client_port"]) == ("198.51.100.7", 40000)
+            assert alert["path"] == "/item"
+            assert "sqli" in alert["categories"]
+            assert alert["rules"][0]["place"] == "ARGS:id"
+            assert "users" not in json.dumps(alert)
+            assert one.link.alerts()["alerts"] == [alert]
+            await one.until(lambda: one.files.get("waf-alerts.json") == [alert])
+            assert one.files["dpi-buffer.json"].keys() >= {"entries", "threat_distribution", "top_hosts"}
+            assert one.link.status()["running"] is True
+            assert one.link.problems() == []
+
+    asyncio.run(go())
+
+
+def test_alerts_wait_for_an_absent_engine_and_survive_the_analyser(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        addon.send(*(attack(number) for number in range(1, 41)))
+        addon.tell({"t": "policy"})  # not understood, hence the last thing that is read before the kill
+        async with engine() as one:
+            await one.until(lambda: len(one.told) == 40)
+            addon.kill()
+            await one.until(lambda: not one.link.connected)
+            addon.start()
+            addon.send(attack(41))
+            await one.until(lambda: len(one.told) == 41)
+        # An engine that comes back with its database is told nothing twice.
+        async with engine(one.db) as again:
+            addon.send(attack(42))
+            await again.until(lambda: len(again.told) == 1)
+            assert again.link.alerts()["total"] == 42
+
+    asyncio.run(go())
+
+
+def test_unacknowledged_alerts_are_told_again_after_a_crash_and_only_once(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        addon.send(*(attack(number) for number in range(1, 21)))
+        path = addon.directory / "analyser.sock"
+        while not path.exists():
+            await asyncio.sleep(0.02)
+        # An engine that takes alerts and dies before it acknowledges them.
+        with socket.socket(socket.AF_UNIX) as deaf:
+            deaf.connect(str(path))
+            deaf.settimeout(10)
+            seen = b""
+            while f"{20:016x}".encode() not in seen:
+                seen += deaf.recv(65536)
+        addon.kill()
+        addon.start()
+        async with engine() as one:
+            await one.until(lambda: len(one.told) >= 20)
+            addon.send(attack(21))
+            await one.until(lambda: len(one.told) == 21)
+            assert len({alert["id"] for alert in one.told}) == 21
+
+    asyncio.run(go())
+
+
+def test_nothing_readable_is_in_the_directory_and_no_secret_is_stored(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        secretive = attack(
+            1,
+            method="POST",
+            headers=(
+                ("host", "shop.example.org"),
+                ("content-type", "application/x-www-form-urlencoded"),
+                ("cookie", "sid=COOKIEVALUE"),
+                ("authorization", "Basic AUTHVALUE"),
+                ("x-own", "OWNVALUE"),
+            ),
+            body=b"user=alice&password=PASSVALUE&note=MARKERTEXT",
+        )
+        async with engine(redact_headers=("X-Own",)) as one:
+            await one.until((addon.directory / "policy.json").exists)
+            addon.send(secretive)
+            await one.until(lambda: one.told)
+            request = await one.link.request(f"{1:016x}")
+            assert "MARKERTEXT" in request["body"]
+            text = json.dumps(request)
+            for secret in ("COOKIEVALUE", "AUTHVALUE", "OWNVALUE", "PASSVALUE"):
+                assert secret not in text
+            with pytest.raises(QueryError, match="not in the buffer"):
+                await one.link.request("0000")
+        stored = b"".join(path.read_bytes() for path in addon.directory.iterdir() if path.is_file())
+        assert (addon.directory / "analysis.jsonl").stat().st_size > 100
+        assert all(path.stat().st_mode & 0o077 == 0 for path in addon.directory.iterdir())
+        for text in (b'shop.example.org"', b"users", b"MARKERTEXT", b"VALUE", b"198.51.100.7"):
+            assert text not in stored
+
+    asyncio.run(go())
+
+
+def test_what_a_client_does_over_time(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder(async_analysis=False)
+        async with engine(async_analysis=False) as one:
+            for number in range(1, 26):
+                addon.send(record(number, client_ip="203.0.113.1", target=f"/admin{number}.php"))
+                addon.respond(number, 404)
+            for number in range(101, 113):
+                addon.send(record(number, client_ip="203.0.113.2", method="POST", target="/login"))
+                addon.respond(number, 401)
+            addon.send(*(record(number, client_ip="2001:db8::9") for number in range(1000, 1450)))
+            await one.until(lambda: {alert["event"] for alert in one.told} >= {"scanner", "brute_force", "rate_limit"})
+            by_event = {alert["event"]: alert["client_ip"] for alert in one.told}
+            assert by_event == {
+                "scanner": "203.0.113.1",
+                "brute_force": "203.0.113.2",
+                "rate_limit": "2001:db8::9",
+            }
+            assert addon.receive("limit")[0]["ip"] == "2001:db8::9"
+            requests = await one.link.context("203.0.113.2")
+            assert [row["status"] for row in requests] == [401] * 12
+
+    asyncio.run(go())
+
+
+def test_a_reload_keeps_the_buffer_and_reaches_the_addon(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        async with engine() as one:
+            addon.send(*(record(number) for number in range(1, 31)))
+            await one.until(lambda: one.link.buffer()["entries"] == 30)
+            one.link.reconfigure(settings_for(addon.directory, buffer_size=20, block_threats=True))
+            policy = addon.receive("policy")[0]["policy"]
+            while policy["mitm"]["buffer_size"] != 20:
+                policy = addon.receive("policy")[0]["policy"]
+            assert policy["mitm"]["block_threats"] is True
+            addon.send(record(31))
+            await one.until(lambda: one.link.buffer()["entries"] == 20)
+            off = settings_for(addon.directory)
+            one.link.reconfigure(replace(off, settings=replace(off.settings, mode="tap-only")))
+            assert addon.receive("policy")[0]["policy"]["mitm"]["enabled"] is False
+            assert one.link.status()["running"] is False
+
+    asyncio.run(go())
+
+
+def test_the_ring_survives_a_restart_of_the_analyser(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        async with engine() as one:
+            addon.send(*(record(number) for number in range(1, 6)), attack(6))
+            addon.respond(3, 200)
+            await one.until(lambda: one.link.buffer()["entries"] == 6 and one.told)
+            addon.kill()
+            addon.start()
+            await one.until(lambda: not one.link.connected)
+            await one.until(lambda: one.link.connected and one.link.buffer()["entries"] == 6)
+            rows = await one.link.context("198.51.100.7")
+            assert [row["id"] for row in rows] == [f"{number:016x}" for number in range(6, 0, -1)]
+            assert rows[0]["alert"] is True
+            assert rows[3]["status"] == 200
+            # What was counted before stays counted.
+            assert one.link.buffer()["threats_detected"] == 1
+
+    asyncio.run(go())
+
+
+def test_another_key_reads_nothing_of_before(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        async with engine() as one:
+            addon.send(record(1))
+            await one.until(lambda: one.link.buffer()["entries"] == 1)
+            addon.close()
+            feeder().send(record(2))
+            await one.until(lambda: one.link.connected and one.link.counters().get("mitm_ring_lost_key") == 1)
+            assert [row["id"] for row in await one.link.context("198.51.100.7")] == [f"{2:016x}"]
+
+    asyncio.run(go())
+
+
+def test_replay_judges_again(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder(waf_engine="builtin")
+        async with engine(waf_engine="builtin") as one:
+            addon.send(record(1, target="/page?note=frobnicate"), attack(2))
+            await one.until(lambda: one.told and one.link.buffer()["entries"] == 2)
+            answer = await one.link.replay(id=f"{2:016x}")
+            assert (answer["requests"], answer["paranoia"]) == (1, 3)
+            rule = {"id": "own-1", "pattern": "frobni", "category": "php", "place": "args"}
+            answer = await one.link.replay(rules=[rule])
+            assert answer["newly_alerting"] == 1
+            (changed,) = answer["changed"]
+            assert changed["id"] == f"{1:016x}"
+            assert changed["appeared"] == ["own-1 ARGS:note"]
+            answer = await one.link.replay(exclusions=[{"rule": "*", "param": "id"}])
+            assert answer["no_longer_alerting"] == 1
+            assert one.link.buffer()["threats_detected"] == 1
+
+            for wrong in ([{"id": "x", "pattern": "("}], [{"id": "x"}], [{"nonsense": "x"}], ["text"]):
+                with pytest.raises(QueryError) as refused:
+                    await one.link.replay(rules=wrong)
+                assert refused.value.code == "bad_candidate"
+            with pytest.raises(QueryError, match="needs an id"):
+                await one.link.replay()
+
+    asyncio.run(go())
+
+
+def test_a_slow_candidate_pattern_is_refused_and_the_analyser_lives(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder(waf_engine="builtin")
+        async with engine(waf_engine="builtin") as one:
+            addon.send(record(1, target="/page?note=" + "a" * 60))
+            await one.until(lambda: one.link.buffer()["entries"] == 1)
+            with pytest.raises(QueryError, match="took more than"):
+                await one.link.replay(rules=[{"id": "slow", "pattern": "(a|a|b)*(a|a)*c"}])
+            assert len(await one.link.context("198.51.100.7")) == 1
+
+    asyncio.run(go())
+
+
+def test_without_an_analyser(engine: Make, buffer_dir: Path, tmp_path: Path) -> None:
+    async def go() -> None:
+        one = engine()
+        (buffer_dir / "analyser.sock").symlink_to(tmp_path / "elsewhere")
+        async with one:
+            await one.until(lambda: "analyser.sock" in str(one.link.problems()))
+            assert [problem.severity for problem in one.link.problems()] == ["info"]
+            with pytest.raises(QueryError) as refused:
+                await one.link.replay(ip="192.0.2.1")
+            assert refused.value.code == "mitm_down"
+            assert one.link.status()["running"] is False
+            assert one.link.alerts() == {"alerts": [], "total": 0}
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"\x00\xff\n",
+        b"[]\n",
+        b'{"events":[{"n":-1}],"stream":"s"}\n',
+        b'{"events":[{"n":1,"id":"../../etc","client_ip":"1.2.3.4"}],"stream":"s"}\n',
+        b'{"events":[{"n":1,"id":"abcd","client_ip":"1.2.3.4\\u0000"}],"stream":"s"}\n',
+        b'{"figures":{"entries":-5,"top_hosts":{"\\u001b[2J":1}},"counters":{"../x":1,"a b":2},"problems":[1,{}]}\n',
+        b'{"answer":17,"result":{}}\n',
+        b"[" * 100_000 + b"\n",
+        b"x" * 600_000 + b"\n",
+    ],
+)
+def test_a_hostile_analyser_changes_nothing(nonsense: bytes, engine: Make, buffer_dir: Path) -> None:
+    async def go() -> None:
+        served = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(nonsense)
+            writer.write(b'{"hello":{"session":"x"}}\n')
+            await reader.read(1000)
+            served.set()
+            while await reader.read(1000):
+                pass
+            writer.close()
+
+        one = engine()
+        async with await asyncio.start_unix_server(serve, buffer_dir / "analyser.sock"), one:
+            await served.wait()
+            await one.until(lambda: one.link.counters()["mitm_link_connects"])
+            await asyncio.sleep(0.1)
+            assert one.told == []
+            assert one.link.alerts()["total"] == 0
+            assert "\x1b" not in json.dumps(one.link.buffer(), ensure_ascii=False)
+            assert all(name.isidentifier() for name in one.link.counters())
+
+    asyncio.run(go())
+
+
+def test_alerts_are_paged_and_bounded(engine: Make) -> None:
+    one = engine()
+    event: dict[str, Any] = {"client_ip": "192.0.2.1", "path": "/\x1b[2J" + "x" * 9999, "categories": ["sqli", "evil"]}
+    last = one.link.store.take("s", [{"n": n, "id": f"id{n:06}", "at": 1e18, **event} for n in range(1, 1205)])
+    assert last == 1204
+    assert one.link.store.take("s", [{"n": 1204, "id": "id-other", **event}]) == 1204
+    assert len(one.told) == 1204
+    assert one.link.store.total() == 1000
+    seen, before = [], ""
+    while True:
+        page = one.link.alerts(limit=300, before=before)
+        seen += page["alerts"]
+        before = page.get("next", "")
+        if not before:
+            break
+    assert [alert["id"] for alert in seen] == [f"id{n:06}" for n in range(1204, 204, -1)]
+    assert len(seen[0]["path"]) == 512
+    assert "\x1b" not in seen[0]["path"]
+    assert seen[0]["categories"] == ["sqli"]
+    with pytest.raises(QueryError, match="next"):
+        one.link.alerts(before="1; drop")
+
+
+def test_a_full_database_loses_no_alert(engine: Make, tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    one = engine(db)
+    db.execute("PRAGMA max_page_count=1")
+    one.link.store.take("s", [{"n": 1, "id": "abcd", "client_ip": "192.0.2.1", "path": "/" * 100_000}] * 1)
+    events = [{"n": n, "id": f"abcd{n}", "client_ip": "192.0.2.1", "path": "/" * 500} for n in range(2, 300)]
+    one.link.store.take("s", events)
+    assert len(one.told) == 299
+    assert [problem.code for problem in one.link.problems()][:1] == ["mitm_alerts_not_stored"]
