@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dpi_dual.capture.decode import BAD, decode_all
 from dpi_dual.capture.framing import Framing, FramingError
 from dpi_dual.capture.ndpid import NdpidSession, is_private
-from dpi_dual.capture.netifyd import FLOW_STATS_SINCE, NetifydSession
+from dpi_dual.capture.netifyd import NetifydSession
+from dpi_dual.capture.netifyd_agent import FLOW_STATS_SINCE
 from dpi_dual.capture.session import Route, Session
 from dpi_dual.model import Problem
 

@@ -328,7 +328,7 @@ class FlowTable:
     def _evict(self) -> None:
         """Drop the flow that was idle longest.
 
-        The ones idle longest are looked up some hundred at a time, and from then on taken in turn: a flow that is
+        The ones idle longest are looked up a thousand at a time, and from then on taken in turn: a flow that is
         heard of meanwhile is passed over, and no other can have become older than those.
         """
         while True:
@@ -336,7 +336,7 @@ class FlowTable:
                 heard = (
                     (flow.heard_at, source, flow) for source in self.sources.values() for flow in source.live.values()
                 )
-                self._idlest = nsmallest(256, heard, key=itemgetter(0))
+                self._idlest = nsmallest(1024, heard, key=itemgetter(0))
                 self._idlest.reverse()
             heard_at, source, flow = self._idlest.pop()
             if flow.heard_at == heard_at and not flow.end_reason:

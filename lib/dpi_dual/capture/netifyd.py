@@ -8,18 +8,13 @@ from operator import itemgetter
 from typing import Any
 
 from dpi_dual.capture import fields, protocols
-from dpi_dual.capture.flows import SILENT_TIMEOUT_S, Source
-from dpi_dual.capture.session import Message, Route, Session
+from dpi_dual.capture.flows import Source
+from dpi_dual.capture.netifyd_agent import NetifydAgent
+from dpi_dual.capture.session import Message, Route
 from dpi_dual.capture.tallies import TrackedFlow
 
 MAX_COUNT = fields.MAX_COUNT
 MAX_TIME_MS = fields.MAX_TIME_MS
-
-#: The agent's update interval in seconds, with a little slack: it shows its uptime as of its last update.
-UPDATE_INTERVAL_S = 20.0
-
-#: From this version on, flow_stats come without a sink or an export plugin being configured.
-FLOW_STATS_SINCE = (4, 4, 5)
 
 #: Marks a flow that began before our time: its totals so far are not ours.
 BEFORE_OUR_TIME = (-1, -1, -1, -1)
@@ -60,43 +55,29 @@ _DESCRIPTION = itemgetter(*DESCRIPTION)
 
 _OTHER_TYPES = frozenset({"remote", "local", "multicast", "broadcast", "unsupported", "error", "unknown"})
 _REASONS = frozenset({"closed", "expired", "terminated"})
-_DROPS = ("capture_dropped", "queue_dropped", "flow_dropped")
 
 #: Protocols whose `host_server_name` is the name that the protocol itself carries.
 _NAME_SOURCES = {"DNS": "dns", "LLMNR": "dns", "MDNS": "mdns", "DHCP": "dhcp", "DHCPv6": "dhcp"}
 
 
-class NetifydSession(Session):
-    """One netifyd process, as far as it has told."""
-
-    kind = "netifyd"
+class NetifydSession(NetifydAgent):
+    """One netifyd process and its flows."""
 
     def __init__(self, name: str, route: Route, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name, route, monotonic)
-        self.uptime_s = -1
-        self.flow_stats_seen = False
-        self.definitions: dict[str, dict[int, str]] = {}
-        """Names by number: protocols, applications, categories, as far as the agent defined them."""
-        self._build = ""
-        self._uptime_at = 0.0
-        self._fresh = False
-        self._began_at = 0.0
         self._handlers: dict[str, Callable[[Message], None]] = {
             "flow": self._flow,
             "flow_stats": self._stats,
             "flow_purge": self._purge,
             "flow_dpi_update": self._dpi,
             "flow_dpi_complete": self._dpi,
-            "agent_hello": self._hello,
-            "agent_status": self._status,
-            "definitions": self._define,
-            "protocols": self._define,
-            "interface_stats": self._interface_stats,
+            "agent_hello": self.hello,
+            "agent_status": self.status,
+            "definitions": self.define,
+            "protocols": self.define,
+            "interface_stats": self.interface_stats,
             **dict.fromkeys(("interfaces", "endpoints", "global_stats", "flow_intel"), _nothing),
         }
-
-    def connected(self) -> None:
-        self._fresh = True
 
     def handle(self, message: Message) -> None:
         try:
@@ -105,9 +86,6 @@ class NetifydSession(Session):
             self.unknown(message.get("type") if isinstance(message, dict) else None)
             return
         handler(message)
-
-    def prepare(self, source: Source) -> None:
-        self._set_patience(source)
 
     # -- counters: the bulk of what comes, so written for speed ----------------------------------------------
 
@@ -143,12 +121,15 @@ class NetifydSession(Session):
         flow.heard_at = self.now
         if type(last_seen) is int and 0 < last_seen < MAX_TIME_MS:
             flow.last_seen_at = last_seen / 1000
-        source.table.advance(flow, total_bytes, total_packets, local_bytes, other_bytes, local_packets, other_packets)
+        # The plus makes a number of a true or false.
+        source.table.advance(
+            flow, total_bytes, total_packets, +local_bytes, +other_bytes, +local_packets, +other_packets
+        )
         if final:
             source.table.end(source, flow, _reason(message), self.now)
         elif not self.flow_stats_seen:
             self.flow_stats_seen = True
-            self._set_patience_of_all()
+            self.set_patience()
 
     def _count_with_care(self, message: Message, final: bool, partial: bool = False) -> None:
         """Counters of a message about which something is unusual; `partial` ones come amid a 15 s tick."""
@@ -164,7 +145,7 @@ class NetifydSession(Session):
         self.flow_messages += 1
         if not final and not partial and not self.flow_stats_seen:
             self.flow_stats_seen = True
-            self._set_patience_of_all()
+            self.set_patience()
         flow = source.live.get(digest) or self._renamed(source, digest, body)
         last_seen_at = fields.seconds(body.get("last_seen_at"))
         local_bytes, other_bytes = (
@@ -272,7 +253,7 @@ class NetifydSession(Session):
         self._classify(flow, values, body)
         if source.remembered and (known := source.recall(digest, first_seen_at)) is not None:
             flow.total_bytes, flow.total_packets = known
-        elif 0 < first_seen_at < self._began_at or message.get("established") is True:
+        elif 0 < first_seen_at < self.began_at or message.get("established") is True:
             flow.carry = BEFORE_OUR_TIME
         source.table.start(source, flow, self.now)
 
@@ -327,13 +308,13 @@ class NetifydSession(Session):
         """What the agent found out about `flow`; it may tell several times, each time better."""
         protocol, application, guessed, risks, hint_hit = values[13:]
         if type(protocol) is not str:
-            protocol = self._defined("protocols", body.get("detected_protocol"))
+            protocol = self.defined("protocols", body.get("detected_protocol"))
         if type(application) is not str:
-            application = self._defined("applications", body.get("detected_application"))
+            application = self.defined("applications", body.get("detected_application"))
         flow.protocol = protocol = protocols.protocol(protocol)
         flow.application = protocols.application(application, protocol)
         if "categories" in self.definitions:
-            flow.category = self._category(body.get("category"))
+            flow.category = self.category(body.get("category"))
         flow.guessed = guessed is True or (type(guessed) is int and guessed > 0)
         if type(risks) is dict:
             numbers = risks.get("risks")
@@ -341,89 +322,6 @@ class NetifydSession(Session):
                 flow.risks = tuple([n for n in numbers[:64] if type(n) is int and 0 < n < 65536])
             flow.risk_score = fields.small(risks.get("ndpi_risk_score"), 1_000_000)
         _name(flow, body, hint_hit is True)
-
-    # -- the agent itself -----------------------------------------------------------------------------------
-
-    def _hello(self, message: Message) -> None:
-        build = fields.text(message.get("build_version"), 200)
-        version = message.get("agent_version")
-        version = fields.text(version, 32) or (f"{version:g}" if type(version) in (int, float) else "")  # 3.x: a number
-        if not version and "/" in build:  # `Netify Agent/3.05 (openwrt; …)`
-            version = build.split("/", 1)[1].split(" ", 1)[0][:32]
-        if self._build and build != self._build:
-            self._start_over()
-        self._build = build or self._build
-        self.version = version or self.version
-        self._set_patience_of_all()
-
-    def _status(self, message: Message) -> None:
-        version = message.get("agent_version")
-        if type(version) is str:
-            self.version = fields.text(version, 32) or self.version
-        timestamp, uptime = message.get("timestamp"), message.get("uptime")
-        if type(uptime) is int and 0 <= uptime < 1 << 40:
-            late = self._fresh and uptime + UPDATE_INTERVAL_S < self.uptime_s + self.now - self._uptime_at
-            if self.uptime_s >= 0 and (uptime < self.uptime_s or late):
-                self._start_over()
-            self.uptime_s, self._uptime_at, self._fresh = uptime, self.now, False
-        if not self._began_at and type(timestamp) is int and 0 < timestamp < MAX_TIME_MS // 1000:
-            self._began_at = timestamp - UPDATE_INTERVAL_S
-        statistics = message.get("stats")
-        if isinstance(statistics, dict):
-            self._capture_statistics(statistics)
-
-    def _interface_stats(self, message: Message) -> None:
-        self._capture_statistics(message)
-
-    def _capture_statistics(self, by_interface: Message) -> None:
-        """Packets lost since the last update, by interface."""
-        for interface, numbers in list(by_interface.items())[:64]:
-            if isinstance(numbers, dict):
-                self.lost(interface, sum(max(0, fields.count(numbers.get(name))) for name in _DROPS))
-
-    def _start_over(self) -> None:
-        self.restarted()
-        self.uptime_s = -1
-        self._began_at = 0.0
-        self.flow_stats_seen = False
-        self._set_patience_of_all()
-
-    def _set_patience_of_all(self) -> None:
-        for source in self._sources.values():
-            if source is not None:
-                self._set_patience(source)
-
-    def _set_patience(self, source: Source) -> None:
-        """An agent that sends no flow_stats is silent about a flow until it ends."""
-        silent = not self.flow_stats_seen and () < self.version_tuple < FLOW_STATS_SINCE
-        source.idle_timeout_s = SILENT_TIMEOUT_S if silent else None
-
-    # -- names by number ------------------------------------------------------------------------------------
-
-    def _define(self, message: Message) -> None:
-        for kind in ("protocols", "applications", "categories"):
-            entries = message.get(kind)
-            if isinstance(entries, list):
-                self.definitions[kind] = {
-                    entry["id"]: fields.text(entry["tag"])
-                    for entry in entries[:4096]
-                    if isinstance(entry, dict) and type(entry.get("id")) is int and type(entry.get("tag")) is str
-                }
-
-    def _defined(self, kind: str, number: object) -> str:
-        return self.definitions.get(kind, {}).get(number, "") if type(number) is int else ""
-
-    def _category(self, numbers: object) -> str:
-        if not isinstance(numbers, dict):
-            return ""
-        return protocols.category(
-            self._defined("categories", numbers.get("application"))
-            or self._defined("categories", numbers.get("protocol"))
-        )
-
-
-def _nothing(_message: Message) -> None:
-    """Known, and of no use here."""
 
 
 def _reason(message: Message) -> str:
@@ -457,3 +355,7 @@ def _name(flow: TrackedFlow, body: Message, hint_hit: bool) -> None:
         source = "hint" if hint_hit and name == fields.hostname(body.get("dns_host_name")) else "agent"
     if source != "hint" or flow.hostname_source in ("", "hint"):
         flow.hostname, flow.hostname_source = name, source
+
+
+def _nothing(_message: Message) -> None:
+    """Known, and of no use here."""
