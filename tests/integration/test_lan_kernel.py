@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import PIPE
@@ -53,6 +54,28 @@ for line in sys.stdin:
     flows = stream.flows(limit=500)["flows"]
     answer = {"files": files, "problems": problems, "flows": flows, "took": took, "now": time.monotonic()}
     print(json.dumps(answer), flush=True)
+"""
+
+#: The same beside a client of a real agent.
+_AGENT_STREAM = """
+import asyncio, json, sqlite3, sys
+from dpi_dual import config
+from dpi_dual.capture.agent import AgentClient
+from dpi_dual.lan.stream import LanStream
+files = {}
+stream = LanStream(
+    config.defaults(), sqlite3.connect(":memory:", isolation_level=None), files.__setitem__, config_dir=sys.argv[1],
+    absence_s=0.0,
+)
+agent = AgentClient("lan", sys.argv[2], lambda name: stream.table if name == "br-lan" else None)
+stream.agent = lambda: "netifyd" if agent.connected else ""
+async def main():
+    reading = asyncio.ensure_future(agent.run())
+    while await asyncio.to_thread(sys.stdin.readline):
+        stream.tick()
+        print(json.dumps({"files": files, "source": stream.source}), flush=True)
+    reading.cancel()
+asyncio.run(main())
 """
 
 #: Serves any number of connections: reads a request's size, answers with so many bytes.
@@ -149,8 +172,8 @@ class Lan:
 class Ticker:
     """The stream inside the router."""
 
-    def __init__(self, lan: Lan) -> None:
-        command = ["env", f"PYTHONPATH={ROOT / 'lib'}", sys.executable, "-c", _STREAM, str(lan.config_dir)]
+    def __init__(self, lan: Lan, program: str = _STREAM, *argv: str) -> None:
+        command = ["env", f"PYTHONPATH={ROOT / 'lib'}", sys.executable, "-c", program, str(lan.config_dir), *argv]
         self._process = lan.start(lan.router, *command)
 
     def __call__(self, agent: str = "") -> dict[str, Any]:
@@ -237,6 +260,53 @@ def test_what_an_agent_counts_is_not_counted_from_conntrack(lan: Lan) -> None:
     assert clients(answer)[PHONE_MAC]["bytes_in"] < 120_000
     assert clients(answer)[PHONE_MAC]["rx_bps"] > 0  # rates go on from conntrack
     assert answer["problems"] == []
+
+
+def test_an_agent_that_dies_and_comes_back(lan: Lan, tmp_path: Path) -> None:
+    pytest.importorskip("nfstream", reason="the agent of the lab needs nfstream")
+    socket = str(tmp_path / "agent.sock")
+    program = ["env", f"PYTHONPATH={ROOT}:{ROOT / 'lib'}", sys.executable, "-m", "lab.netifyd", "--socket", socket]
+
+    def start_agent() -> Any:
+        return lan.start(lan.router, *program, "--internal", "br-lan", "--tick", "1")
+
+    tick = Ticker(lan, _AGENT_STREAM, socket)
+
+    def until(condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            answer = tick()
+            if condition(answer):
+                return answer
+            time.sleep(0.2)
+        raise AssertionError(f"it did not come to that within 30 s: {answer['source']} {clients(answer)}")
+
+    def received(answer: dict[str, Any]) -> int:
+        return int(clients(answer).get(PHONE_MAC, {}).get("bytes_in", 0))
+
+    agent = start_agent()
+    until(lambda answer: answer["source"] == "netifyd")
+    before, _ = lan.counted(lan.phone)
+    connection = lan.talk(lan.phone, _CLIENT, "203.0.113.10")
+    lan.fetch(connection, 300_000)
+    until(lambda answer: received(answer) > 300_000)
+
+    agent.kill()
+    agent.wait()
+    until(lambda answer: answer["source"] == "conntrack")
+    lan.fetch(connection, 200_000)
+    answer = until(lambda answer: received(answer) > 500_000)
+    destinations = {row["ip"]: row for row in answer["files"]["lan-destinations.json"]["destinations"]}
+    assert destinations["203.0.113.10"]["hits"] == 1  # the agent had announced it
+
+    start_agent()
+    until(lambda answer: answer["source"] == "netifyd")
+    lan.fetch(connection, 100_000)
+    until(lambda answer: received(answer) > 600_000)
+    tick()
+    after, _ = lan.counted(lan.phone)
+    # Every byte once: ARP and the like are the agent's to count or not.
+    assert received(tick()) == pytest.approx(after - before, rel=0.02)
 
 
 def test_a_kernel_that_does_not_count(lan: Lan) -> None:

@@ -56,6 +56,11 @@ def flow(**fields: object) -> Flow:
             id="between two clients",
         ),
         pytest.param(
+            {"other_ip": "203.0.113.1", "other_type": "local"},
+            Ends((PHONE, "192.168.1.10"), None, "other"),
+            id="the provider's side: local for the agent, outside the LAN",
+        ),
+        pytest.param(
             {"other_ip": "224.0.0.251", "other_mac": "01:00:5e:00:00:fb", "other_type": "multicast"},
             Ends((PHONE, "192.168.1.10"), None, ""),
             id="multicast: the sender only",

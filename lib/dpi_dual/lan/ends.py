@@ -128,6 +128,7 @@ def ends_of(flow: Flow, around: Neighbourhood) -> Ends:
 
 
 def _is_remote(ip: str, kind: str, around: Neighbourhood) -> bool:
-    if kind == "local" or ip in _UNSPECIFIED or ip in around.router_ips or is_group_address(ip):
+    """Is this the far end of a client's flow? An agent calls a host between us and the provider local too."""
+    if ip in _UNSPECIFIED or ip in around.router_ips or is_group_address(ip):
         return False
-    return not around.is_inside(ip) or (kind == "remote" and bool(around.networks) and ip not in around.macs)
+    return not around.is_inside(ip) and (kind != "local" or bool(around.networks))
