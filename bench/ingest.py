@@ -24,7 +24,8 @@ from dpi_dual.capture.summary import summarise
 TICKS, LIVE, NEW, ACTIVE = 4, 4000, 1200, 2500
 #: The engine makes its aggregates every 5 s.
 SUMMARIES_A_TICK = 3
-ROUNDS = 5
+#: Rounds of both loops; the best of each counts, in processor time, so that a busy machine does not judge.
+ROUNDS = 15
 
 MEMORY_FLOWS = 10_000
 
@@ -130,13 +131,13 @@ def _ingest(chunks: list[list[bytes]]) -> float:
     table = FlowTable("lan")
     agent = AgentClient("lan", "/nowhere", lambda _: table)
     agent.meet()
-    started = time.perf_counter()
+    started = time.process_time()
     for part in chunks:
         for chunk in part:
             agent.ingest(chunk)
         table.expire()
         summarise(table, 0.0)
-    took = time.perf_counter() - started
+    took = time.process_time() - started
     if table.started < LIVE or agent.counters()["agent_lan_malformed"]:
         raise RuntimeError("the stream was not taken as it is meant")
     return took
@@ -144,10 +145,10 @@ def _ingest(chunks: list[list[bytes]]) -> float:
 
 def _decode_only(payloads: list[bytes]) -> float:
     loads = orjson.loads if orjson else json.loads
-    started = time.perf_counter()
+    started = time.process_time()
     for payload in payloads:
         loads(payload)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def _resident_bytes() -> int:

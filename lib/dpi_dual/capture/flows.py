@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from heapq import nsmallest
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -336,7 +335,7 @@ class FlowTable:
                 heard = (
                     (flow.heard_at, source, flow) for source in self.sources.values() for flow in source.live.values()
                 )
-                self._idlest = nsmallest(1024, heard, key=itemgetter(0))
+                self._idlest = sorted(heard, key=itemgetter(0))[:1024]
                 self._idlest.reverse()
             heard_at, source, flow = self._idlest.pop()
             if flow.heard_at == heard_at and not flow.end_reason:
