@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from base64 import b64encode
+from binascii import b2a_base64
 from dataclasses import asdict, dataclass, field
-from hashlib import sha1
 from typing import Protocol
+
+try:  # hashlib would load OpenSSL, 4 MiB that stay resident, for the one SHA-1 of a Community ID
+    from _sha1 import sha1
+except ImportError:
+    from hashlib import sha1
 
 
 @dataclass(slots=True, eq=False)
@@ -133,4 +137,4 @@ def community_id(flow: Flow, seed: int = 0) -> str:
     data = seed.to_bytes(2, "big") + a + b + bytes((flow.ip_protocol & 255, 0))
     if ports:
         data += pa.to_bytes(2, "big") + pb.to_bytes(2, "big")
-    return "1:" + b64encode(sha1(data, usedforsecurity=False).digest()).decode("ascii")
+    return "1:" + b2a_base64(sha1(data, usedforsecurity=False).digest(), newline=False).decode("ascii")
