@@ -27,7 +27,7 @@ from dpi_dual.settings import Settings
 FLUSH_S = 60.0
 #: Seconds between two looks for flows that are over.
 EXPIRE_S = 1.0
-#: A dump of conntrack that takes longer than this is made less often, so that it takes this part of our time.
+#: A dump of conntrack that costs more processor time than this is made less often, for this part of all time.
 CHEAP_S = 0.02
 DUMP_SHARE = 0.01
 #: An agent that was heard of within this time is there, when nobody can say whether it is connected.
@@ -206,9 +206,10 @@ class LanStream(LanAnswers):
         self.fallback.tick()
         if self._dump_cost_s > CHEAP_S and mono - self._dumped_at < self._dump_cost_s / DUMP_SHARE:
             return
+        mono, cost = self._monotonic(), time.thread_time()
         table = self.kernel.connections() if self._settings.realtime or stand_in else None
         self._dumped_at = mono
-        self._dump_cost_s = self._monotonic() - mono
+        self._dump_cost_s = time.thread_time() - cost
         if table is not None and stand_in:
             if self.fallback.active:
                 self.fallback.update(table)
