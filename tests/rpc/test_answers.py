@@ -70,9 +70,9 @@ def test_wrong_parameters_are_refused_by_name(engine: RunningEngine, obj: str, n
     ("obj", "name", "params", "code"),
     [
         ("dpi.lan", "client", {"client": "nobody"}, "not_found"),
-        ("dpi.lan", "clients", {"before": "rubbish"}, "bad_cursor"),
+        ("dpi.lan", "clients", {"before": "rubbish"}, "bad_page"),
         ("dpi.lan", "flows", {"ip": "300.1.1.1"}, "bad_address"),
-        ("dpi.status", "flows", {"before": "\x00'; DROP TABLE"}, "bad_cursor"),
+        ("dpi.status", "flows", {"before": "\x00'; DROP TABLE"}, "bad_page"),
         ("dpi.lan", "history", {"client": "nobody"}, "not_found"),
     ],
 )
@@ -91,7 +91,10 @@ def test_pages_give_each_row_once(engine: RunningEngine, name: str, key: str) ->
     params: dict[str, Any] = {"limit": 1}
     for _ in range(whole["total"] + 1):
         page = engine.call("dpi.lan", name, **params)
-        seen += [json.dumps([row.get("mac"), row.get("local_port"), row.get("protocol")]) for row in page[key]]
+        seen += [
+            json.dumps([row.get("mac"), row.get("local_port"), row.get("protocol"), row.get("application")])
+            for row in page[key]
+        ]
         if "next" not in page:
             break
         params["before"] = page["next"]
@@ -102,8 +105,8 @@ def test_client_by_mac_address_or_ip_is_the_same(engine: RunningEngine) -> None:
     mac, ip = FLOWS[0][0], FLOWS[0][1]
     by_mac, by_ip = (engine.call("dpi.lan", "client", client=text)["client"] for text in (mac.upper(), ip))
     assert by_mac["mac"] == by_ip["mac"] == mac
-    assert by_mac["bytes_out"] == FLOWS[0][8]
-    assert by_mac["bytes_in"] == FLOWS[0][9]
+    assert by_mac["bytes_out"] == FLOWS[0][7]
+    assert by_mac["bytes_in"] == FLOWS[0][8]
 
 
 def test_wire_text_arrives_harmless(engine: RunningEngine) -> None:

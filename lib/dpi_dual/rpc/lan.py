@@ -38,7 +38,7 @@ def applications(engine: Engine, **page: Any) -> Answer:
 
 
 def flows(engine: Engine, **filters: Any) -> Answer:
-    return engine.lan.table.flows(**filters)
+    return engine.lan.flows(**filters)
 
 
 def history(engine: Engine, **wanted: Any) -> Answer:
