@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpi_dual.cli import flows, health, lan, mirror, mitm, overview, run, service
+from dpi_dual.cli import flows, haproxy, health, lan, mirror, mitm, overview, run, service
 
 PROGRAM = run.Program(
     name="dpi-dualctl",
@@ -21,6 +21,7 @@ PROGRAM = run.Program(
         ("health || logread -e dpi-dual", "why, if something is wrong"),
     ),
     foreground={},
+    local=(("Set-up (as root; needs no engine)", haproxy.COMMANDS),),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from dpi_dual import __version__
 from dpi_dual.cli.command import DOWN, EXIT_CODES, OK, REFUSED, USAGE, Answer, Command, View
+from dpi_dual.cli.local import Local, perform
 from dpi_dual.cli.terminal import Style, safe, size, wants_colour
 
 #: Ended because nobody reads on, as a program that SIGPIPE ends (`… | head`); ended by Ctrl-C.
@@ -50,15 +51,23 @@ class Program:
     groups: tuple[tuple[str, tuple[Command, ...]], ...]
     examples: tuple[tuple[str, str], ...]
     foreground: dict[str, Foreground]
+    local: tuple[tuple[str, tuple[Local, ...]], ...] = ()
+    """Commands without a call behind them, under headings of their own."""
 
     def commands(self) -> Iterator[Command]:
         """All calls."""
         for _, commands in self.groups:
             yield from commands
 
+    def typed(self) -> Iterator[Command | Local]:
+        """All that is found by its words."""
+        yield from self.commands()
+        for _, commands in self.local:
+            yield from commands
+
     def names(self) -> list[str]:
         """What may be typed after the program's name."""
-        return [*self.foreground, *(" ".join(command.words) for command in self.commands())]
+        return [*self.foreground, *(" ".join(command.words) for command in self.typed())]
 
 
 def _help(program: Program) -> str:
@@ -71,6 +80,9 @@ def _help(program: Program) -> str:
         rows = [(" ".join((*command.words, command.positional.upper())), summary(command)) for command in commands]
         rows, foreground = foreground + rows, []
         lines += ["", f"{title}:", *(f"  {name:{max(wide, 14)}}{about}" for name, about in rows)]
+    for title, local in program.local:
+        told = [(" ".join((*command.words, command.positional.upper())), command.help) for command in local]
+        lines += ["", f"{title}:", *(f"  {name:{max(wide, 14)}}{about}" for name, about in told)]
     lines += ["", "options of every command:"]
     lines += [f"  {option:20}{about}" for option, about in _EVERYWHERE]
     width = max(len(example) for example, _ in program.examples) + len(program.name) + 3
@@ -84,7 +96,7 @@ def _complain(program: str, message: str, hint: str = "") -> None:
         print(hint, file=sys.stderr)
 
 
-def _find(program: Program, argv: Sequence[str]) -> tuple[Command | Foreground, list[str]] | str:
+def _find(program: Program, argv: Sequence[str]) -> tuple[Command | Local | Foreground, list[str]] | str:
     """The command that `argv` begins with and what follows it, or what is wrong."""
     # A flag may stand before the command too; none of these takes a value.
     early = 0
@@ -95,7 +107,7 @@ def _find(program: Program, argv: Sequence[str]) -> tuple[Command | Foreground, 
         return "a command is missing"
     if words[0] in program.foreground:
         return program.foreground[words[0]], flags + words[1:]
-    for command in sorted(program.commands(), key=lambda command: -len(command.words)):
+    for command in sorted(program.typed(), key=lambda command: -len(command.words)):
         if tuple(words[: len(command.words)]) == command.words:
             return command, flags + words[len(command.words) :]
     typed = words[0]
@@ -103,7 +115,7 @@ def _find(program: Program, argv: Sequence[str]) -> tuple[Command | Foreground, 
         return f"{typed} is not known before a command; options follow the command"
     from dpi_dual.cli.options import nearest
 
-    below = [command for command in program.commands() if command.words[0] == typed]
+    below = [command for command in program.typed() if command.words[0] == typed]
     if below:
         return f"'{typed}' needs one of: {', '.join(' '.join(command.words[1:]) for command in below)}"
     meant = nearest(typed, program.names())
@@ -206,6 +218,8 @@ def _perform(program: Program, argv: Sequence[str]) -> int:
     command, rest = found
     if isinstance(command, Command):
         return _call(program.name, command, rest)
+    if isinstance(command, Local):
+        return perform(program.name, command, rest)
     if any(word in ("--help", "-h") for word in rest):
         name = next(name for name, known in program.foreground.items() if known is command)
         print(f"usage: {program.name} {name}\n\n{command.help[:1].upper()}{command.help[1:]}.")

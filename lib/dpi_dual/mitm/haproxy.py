@@ -298,7 +298,10 @@ def _inspect(mitm: Endpoint, host: Host, fail_open: bool) -> Iterator[str]:
     yield "    option httpchk"
     yield f"    http-check send meth GET uri {HEALTH_PATH} ver HTTP/1.1 hdr Host localhost"
     yield "    http-check expect status 200"
-    yield "    timeout check 300ms"
+    # Short enough to notice a hanging mitmproxy; long enough that a busy one, which answers in turn, stays in place:
+    # at 300 ms a hundred clients at once make mitmproxy seem down, and most of their requests pass it by. Nor would a
+    # `maxconn` on the server help: its queue does not go over to a backup server (seen in 2.6).
+    yield "    timeout check 1s"
     # A request that mitmproxy left without an answer is sent again: round mitmproxy, once that is known to be down.
     # Not after an answer, even an error; nor when it could do twice what it does (RFC 9110, 9.2.2).
     yield "    option redispatch 1"
