@@ -57,7 +57,8 @@ def test_flows_show_in_the_published_summary_and_in_the_counted_bytes(tmp_path: 
     assert content["protocols"] == {"TLS": 1}
     assert content["flows_1min"] == 1
     assert content["top_talkers"]
-    assert (stream.counted_bytes, stream.started_flows) == (1500, 1)
+    assert (stream.table.counted_bytes, stream.table.started) == (1500, 1)
+    assert stream.counters()["tap_flows_started"] == 1
     assert stream.status(running=True)["flows_live"] == 1
 
 

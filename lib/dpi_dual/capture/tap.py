@@ -12,7 +12,7 @@ from typing import Any
 from dpi_dual.capture.flow_log import FlowLog
 from dpi_dual.capture.flows import FlowTable
 from dpi_dual.capture.summary import summarise
-from dpi_dual.model import Flow, Problem
+from dpi_dual.model import Problem
 from dpi_dual.settings import Tap
 
 #: Seconds between two aggregates; those who want figures sooner ask `dpi.status flows`.
@@ -39,44 +39,17 @@ def interface_figures(name: str) -> dict[str, Any]:
 
 
 class TapStream:
-    """Keeps `table`, publishes its summary through `publish(file name, content)`, logs finished flows.
-
-    As a sink of its own table it adds up `counted_bytes`, which only grows, for the time series.
-    """
+    """Keeps `table`, publishes its summary through `publish(file name, content)`, logs finished flows."""
 
     def __init__(self, settings: Tap, publish: Callable[[str, dict[str, Any]], None], flow_log: FlowLog) -> None:
         self._settings = settings
         self._publish = publish
-        self.counted_bytes = 0
-        self.started_flows = 0
-        self.table = FlowTable("tap", [self, flow_log], retention_s=settings.flow_retention)
+        self.table = FlowTable("tap", [flow_log], retention_s=settings.flow_retention)
 
     def reconfigure(self, settings: Tap) -> None:
         """Takes new settings; flows and figures stay."""
         self._settings = settings
         self.table.retention_s = settings.flow_retention
-
-    # --- flow sink
-
-    def flow_started(self, flow: Flow) -> None:
-        self.started_flows += 1
-
-    def flow_counted(
-        self,
-        flow: Flow,
-        local_bytes: int,
-        other_bytes: int,
-        undirected_bytes: int,
-        local_packets: int,
-        other_packets: int,
-        undirected_packets: int,
-    ) -> None:
-        self.counted_bytes += local_bytes + other_bytes + undirected_bytes
-
-    def flow_ended(self, flow: Flow) -> None:
-        """Ends are the log's business."""
-
-    # --- life and answers
 
     async def run(self) -> None:
         """Expires every second and publishes every few until cancelled."""
@@ -116,4 +89,4 @@ class TapStream:
         return self.table.problems()
 
     def counters(self) -> dict[str, int]:
-        return self.table.counters()
+        return {f"tap_{name}": count for name, count in self.table.counters().items()}

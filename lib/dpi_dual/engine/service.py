@@ -19,6 +19,7 @@ from dpi_dual.capture.agent import AgentClient
 from dpi_dual.capture.flow_log import FlowLog
 from dpi_dual.capture.flows import FlowTable
 from dpi_dual.capture.mirror_watch import Mirror
+from dpi_dual.capture.ndpid import is_private
 from dpi_dual.capture.tap import TapStream
 from dpi_dual.engine.series import Series
 from dpi_dual.engine.snapshots import Snapshots
@@ -114,10 +115,15 @@ class Engine:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def _series_figures(self) -> tuple[int, ...]:
-        return (self.tap.counted_bytes, self.tap.started_flows, self.lan.accounting.totals.bytes, 0, 0)
+        return (self.tap.table.counted_bytes, self.tap.table.started, self.lan.accounting.totals.bytes, 0, 0)
 
     def route(self, interface: str) -> FlowTable | None:
-        """The table that takes an agent's messages about `interface`; None if nobody watches it."""
+        """The table that takes an agent's messages about `interface`; None if nobody watches it.
+
+        Messages that name no interface can only be told apart when one stream runs.
+        """
+        if not interface and ("tap" in self.supervisor) != ("lan" in self.supervisor):
+            return self.tap.table if "tap" in self.supervisor else self.lan.table
         if "tap" in self.supervisor and interface == self.settings.tap.interface:
             return self.tap.table
         if "lan" in self.supervisor and interface in self.settings.lan.interface:
@@ -128,6 +134,11 @@ class Engine:
         """The kind of the agent that is connected for the LAN now, empty if none is."""
         agent = self.agents.get("lan") or self.agents.get("netifyd")
         return agent.kind if agent is not None and agent.connected else ""
+
+    def _is_local(self, ip: str) -> bool:
+        """Which end of a flow is ours, for agents that do not say: the LAN's addresses and the router's own."""
+        around = self.lan.accounting.around
+        return around.is_inside(ip) or ip in around.router_ips or is_private(ip)
 
     # --- health
 
@@ -244,11 +255,16 @@ class Engine:
         if name == "mirror":
             self.mirror = None
         elif name.startswith("agent "):
-            self.agents.pop(name.removeprefix("agent "), None)
+            agent = name.removeprefix("agent ")
+            self.agents.pop(agent, None)
+            for table in (self.tap.table, self.lan.table):
+                table.end_agent(agent, "agent-restart")  # whoever speaks next does not know its flows
 
     def _runner(self, name: str, sockets: dict[str, str]) -> Callable[[], Awaitable[None]]:
         if name.startswith("agent "):
-            agent = AgentClient(name.removeprefix("agent "), sockets[name.removeprefix("agent ")], self.route)
+            agent = AgentClient(
+                name.removeprefix("agent "), sockets[name.removeprefix("agent ")], self.route, self._is_local
+            )
             self.agents[agent.name] = agent
             return agent.run
         if name == "mirror":

@@ -69,11 +69,18 @@ class Destination(Tally):
         return self.ip, self.port, self.ip_protocol
 
     def describe(self, flow: Flow) -> None:
-        """Takes the name, protocol and application from a flow if they are better than what is known."""
+        """Takes the name, protocol and application from a flow if they are better than what is known.
+
+        All three from the same flow: one address often serves many names, and a row must not mix two of them.
+        """
         if flow.hostname and flow.protocol not in _NAMES_OTHERS:
             rank = _NAME_RANKS.get(flow.hostname_source, 0)
             if rank >= self.hostname_rank and rank:
                 self.hostname, self.hostname_rank = flow.hostname[:253], rank
+                self.protocol, self.application = flow.protocol, flow.application
+                return
+        if self.hostname:
+            return
         if flow.protocol != "Unknown" or not self.protocol:
             self.protocol = flow.protocol
         if flow.application != "Unknown" or not self.application:
