@@ -26,7 +26,7 @@ def _tracked(*patterns: str) -> list[Path]:
 
 
 def test_every_row_of_the_readme_s_table_is_an_option_with_its_default() -> None:
-    rows = re.findall(r"^\| (\w+) \| (\w+) \| `?([^|`]*)`? \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| (\w+) \| (\w+) \| `([^|`]+)` \|", README, re.MULTILINE)
     assert len(rows) >= 10
     specs = uci_schema()
     for section, option, default in rows:
