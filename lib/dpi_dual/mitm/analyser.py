@@ -114,7 +114,9 @@ class Analyser:
     def _frame(self, head: Answer, body: bytes) -> None:
         match head.get("t"):
             case "request":
-                self.analysis.request(record_of(head, body))
+                record = record_of(head, body)
+                if self.analysis.request(record):
+                    self._to_addon({"t": "took", "id": record.id})
                 self._wake.set()
                 self._pump()
             case "response":

@@ -104,22 +104,31 @@ class Analysis:
 
     # --- what comes from the addon
 
-    def request(self, record: Record) -> None:
-        """A copy: kept at once without its secrets, analysed when its turn comes, at once if it was found guilty."""
+    def request(self, record: Record) -> bool:
+        """A copy: kept at once without its secrets, analysed when its turn comes, at once if it was found guilty.
+
+        True when what was found is safely noted, so that the addon need not keep it.
+        """
         now = self._clock()
+        quick = record.quick
+        guilty = record.blocked or (quick is not None and quick.alert)
+        known = self.ring.get(record.id)
+        if known is not None and known.alert:
+            return True  # told again after a restart of ours
         entry = self.ring.put(redacted(record, self.policy.mitm.redact_headers), now)
         self._counters["analysed_requests"] += 1
-        for finding in self.behaviour.request(record.client_ip, now):
-            self._found(entry, finding, now)
-        quick = record.quick
-        if record.blocked or (quick is not None and quick.alert) or not self.policy.mitm.async_analysis:
+        if record.method != "WEBSOCKET":
+            for finding in self.behaviour.request(record.client_ip, now):
+                self._found(entry, finding, now)
+        if guilty or not self.policy.mitm.async_analysis:
             self._analyse(record, entry)
-            return
+            return guilty
         self._backlog.append(_Waiting(record, entry))
         self._backlog_bytes += len(record.body)
         while len(self._backlog) > BACKLOG or self._backlog_bytes > BACKLOG_BYTES:
             self._backlog_bytes -= len(self._backlog.popleft().record.body)
             self._counters["analysis_skipped"] += 1
+        return False
 
     def response(self, head: dict[str, Any]) -> None:
         """How a request was answered; found by its id."""
