@@ -41,10 +41,19 @@ def this_host() -> Host:
     for name in ("haproxy", "nobody"):
         try:
             user = pwd.getpwnam(name)
-            return Host(name, grp.getgrgid(user.pw_gid).gr_name, _has_ipv6())
+            group = grp.getgrgid(user.pw_gid).gr_name
         except KeyError:
             continue
+        # In a user namespace that knows root alone there is nobody to become, and no privilege to lose.
+        alone = os.geteuid() == 0 and not _is_mapped(user.pw_uid)
+        return Host("" if alone else name, "" if alone else group, _has_ipv6())
     raise QueryError("no_user", "this system has neither a user 'haproxy' nor 'nobody' for HAProxy to run as")
+
+
+def _is_mapped(uid: int) -> bool:
+    """True when this user namespace knows `uid` (user_namespaces(7): first, outside, count)."""
+    ranges = [line.split() for line in Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()]
+    return any(int(first) <= uid < int(first) + int(length) for first, _, length in ranges)
 
 
 def _has_ipv6() -> bool:
