@@ -26,6 +26,7 @@ from dpi_dual.engine.snapshots import Snapshots
 from dpi_dual.engine.state import State
 from dpi_dual.engine.supervisor import Supervisor
 from dpi_dual.lan.stream import LanStream
+from dpi_dual.mitm.link import MitmLink
 from dpi_dual.model import Problem
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Engine:
         self.tap = TapStream(self.settings.tap, self.snapshots.write, self.flow_log)
         self.lan = LanStream(self.settings, self.state.db, self.snapshots.write, config_dir=config_dir)
         self.lan.agent = self._lan_agent
+        self.mitm = MitmLink(self.settings, self.state.db, self.snapshots.write)
         self.series = Series(self.state.db, self._series_figures)
         self.mirror: Mirror | None = None
         self.agents: dict[str, AgentClient] = {}
@@ -115,7 +117,12 @@ class Engine:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def _series_figures(self) -> tuple[int, ...]:
-        return (self.tap.table.counted_bytes, self.tap.table.started, self.lan.accounting.totals.bytes, 0, 0)
+        return (
+            self.tap.table.counted_bytes,
+            self.tap.table.started,
+            self.lan.accounting.totals.bytes,
+            *self.mitm.totals(),
+        )
 
     def route(self, interface: str) -> FlowTable | None:
         """The table that takes an agent's messages about `interface`; None if nobody watches it.
@@ -143,8 +150,13 @@ class Engine:
     # --- health
 
     def _reporters(self) -> list[Any]:
-        parts = [self.state, self.snapshots, self.series, self.flow_log, self.tap, self.lan, *self.agents.values()]
-        return [*parts, *([self.mirror] if self.mirror else []), *(extra[2] for extra in self._extra)]
+        parts = [self.state, self.snapshots, self.series, self.flow_log, self.tap, self.lan, self.mitm]
+        return [
+            *parts,
+            *self.agents.values(),
+            *([self.mirror] if self.mirror else []),
+            *(extra[2] for extra in self._extra),
+        ]
 
     def problems(self) -> list[Problem]:
         """All that an owner should know, the worst first."""
@@ -224,6 +236,7 @@ class Engine:
         self.snapshots.directory = self.settings.settings.stats_dir
         self.tap.reconfigure(self.settings.tap)
         self.lan.reconfigure(self.settings)
+        self.mitm.reconfigure(self.settings)
         log.info("settings loaded anew; %d problems in them", len(self.settings.problems))
 
     async def _apply(self) -> None:
@@ -238,6 +251,8 @@ class Engine:
             wanted["flow_log"] = None
         if "lan" in parts:
             wanted["lan"] = self.settings.lan.aggregate_interval
+        if "mitm" in parts:
+            wanted["mitm"] = None
         sockets = agent_sockets(self.settings, frozenset(parts))
         wanted |= {f"agent {name}": socket for name, socket in sockets.items()}
         for name in [name for name, key in self._wanted.items() if name not in wanted or wanted[name] != key]:
@@ -276,5 +291,6 @@ class Engine:
             "tap": self.tap.run,
             "flow_log": self.flow_log.run,
             "lan": self.lan.run,
+            "mitm": self.mitm.run,
         }
         return fixed[name]

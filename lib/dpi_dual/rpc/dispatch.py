@@ -27,6 +27,7 @@ HANDLERS: dict[str, dict[str, Handler]] = {
         "mirror": status.mirror,
         "mirror_start": status.mirror_start,
         "mirror_stop": status.mirror_stop,
+        "replay": status.replay,
         "history": status.history,
         "health": status.health,
         "version": status.version,

@@ -18,13 +18,7 @@ def status(engine: Engine) -> Answer:
         "enabled": settings.settings.enabled,
         "mode": settings.settings.mode,
         "correlation_enabled": "correlation" in settings.parts(),
-        "mitm_stream": {
-            "enabled": "mitm" in settings.parts(),
-            "running": False,
-            "buffer_entries": 0,
-            "threats_detected": 0,
-            "blocked_count": 0,
-        },
+        "mitm_stream": {"enabled": "mitm" in settings.parts(), **engine.mitm.status()},
         "tap_stream": {
             "enabled": "tap" in settings.parts(),
             **engine.tap.status(running="tap" in engine.supervisor),
@@ -54,24 +48,15 @@ def flows(engine: Engine, **filters: Any) -> Answer:
 
 
 def buffer(engine: Engine) -> Answer:
-    mitm = engine.settings.mitm
-    return {
-        "timestamp": engine.timestamp(),
-        "entries": 0,
-        "max_size": mitm.buffer_size,
-        "requests_total": 0,
-        "threats_detected": 0,
-        "blocked_count": 0,
-        "high_threat_in_buffer": 0,
-        "threat_distribution": {},
-        "top_hosts": {},
-        "analysis_enabled": mitm.async_analysis,
-        "replay_enabled": mitm.replay_on_alert,
-    }
+    return engine.mitm.buffer()
 
 
 def alerts(engine: Engine, limit: int, before: str = "") -> Answer:
-    return {"alerts": [], "total": 0}
+    return engine.mitm.alerts(limit, before)
+
+
+async def replay(engine: Engine, **wanted: Any) -> Answer:
+    return await engine.mitm.replay(**wanted)
 
 
 def _mirror_part(engine: Engine) -> Any:

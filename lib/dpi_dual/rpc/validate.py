@@ -56,6 +56,10 @@ def _value_errors(name: str, rule: dict[str, Any], value: Any) -> Iterator[Fault
         yield Fault("maximum", rule["maximum"], value, (name,))
     elif "maxLength" in rule and len(value) > rule["maxLength"]:
         yield Fault("maxLength", rule["maxLength"], value, (name,))
+    elif "maxItems" in rule and len(value) > rule["maxItems"]:
+        yield Fault("maxItems", rule["maxItems"], value, (name,))
+    elif "items" in rule and any(type(item) is not _PYTHON[rule["items"]["type"]] for item in value):
+        yield Fault("items", rule["items"], value, (name,), f"{rule['items']['type']}s are needed")
 
 
 def _errors_of(params: dict[str, Any]) -> Callable[[Any], Iterable[Any]]:
@@ -86,6 +90,8 @@ def _sentence(method: str, error: Any, known: list[str]) -> str:
             return f"{name} must be at least {error.validator_value}, not {error.instance}"
         case "maximum":
             return f"{name} must be at most {error.validator_value}, not {error.instance}"
+        case "maxItems":
+            return f"{name} has {len(error.instance)} entries; at most {error.validator_value} are taken"
         case "maxLength":
             return f"{name} has {len(error.instance)} characters; at most {error.validator_value} are taken"
     return f"{name or method}: {error.message[:200]}"
