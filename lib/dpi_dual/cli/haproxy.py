@@ -14,32 +14,40 @@ from dpi_dual.cli.units import count, span
 from dpi_dual.errors import QueryError
 
 if TYPE_CHECKING:
+    from dpi_dual.model import Problem
     from dpi_dual.settings import Settings
 
 
-def _rendered() -> tuple[str, list[str]]:
-    """The configuration that the settings ask for, and what else to say about it; QueryError if there is none."""
+#: What the loader says of a value that is not used as it stands. A default in its place does no harm elsewhere;
+#: here it could publish a service where nobody wanted it, or quietly not at all.
+_GRAVE = (
+    "config_bad_value",
+    "config_unknown_section",
+    "config_damaged_file",
+    "config_missing_file",
+    "config_unreadable_file",
+)
+
+
+def _rendered() -> tuple[str, Settings, list[str]]:
+    """The configuration that the settings ask for, and what else to say about them; QueryError if there is none."""
     from dpi_dual import config
     from dpi_dual.mitm import haproxy, haproxy_install
 
     settings = config.load()
-    bad = _bad_options(settings)
+    said = list(_said_of_ours(settings))
+    bad = [problem.message for problem in said if problem.code in _GRAVE]
     if bad:
         raise QueryError("bad_settings", "; ".join(bad))
     try:
         text = haproxy.render(settings, haproxy_install.this_host())
     except haproxy.HaproxyError as error:
         raise QueryError("bad_settings", str(error)) from None
-    notes = [] if settings.haproxy.enabled else ["dpi-dual.haproxy.enabled is 0: this is only shown, 'apply' refuses"]
-    return text, notes
+    return text, settings, [problem.message for problem in said]
 
 
-def _bad_options(settings: Settings) -> list[str]:
-    """The problems that the loader found with options which this configuration is made of.
-
-    A default in place of a bad value does no harm elsewhere; here it could publish a service where nobody
-    wanted it, or quietly not at all.
-    """
+def _said_of_ours(settings: Settings) -> Iterator[Problem]:
+    """The problems that the loader found with what this configuration is made of."""
     from dpi_dual import uci
     from dpi_dual.config import PACKAGE, SECRETS_PACKAGE
 
@@ -49,27 +57,19 @@ def _bad_options(settings: Settings) -> list[str]:
         sections = []
     parts = {f"{PACKAGE}.{section.label}" for section in sections if section.type == "backend"}
     parts |= {f"{PACKAGE}.haproxy", f"{PACKAGE}.mitm.listen"}
-    found = []
     for problem in settings.problems:
         option = str(problem.details.get("option", ""))
-        if option.startswith(SECRETS_PACKAGE):
-            continue
-        whole_file = problem.code in ("config_unreadable_file", "config_missing_file", "config_damaged_file")
-        if (whole_file or {option, option.rpartition(".")[0]} & parts) and problem.severity != "info":
-            found.append(problem.message)
-    return found
-
-
-def _certificate() -> str:
-    from dpi_dual import config
-
-    return config.load().haproxy.certificate
+        whole_file = problem.code.endswith("_file") and not option.startswith(SECRETS_PACKAGE)
+        if problem.severity != "info" and (whole_file or {option, option.rpartition(".")[0]} & parts):
+            yield problem
 
 
 def render(given: argparse.Namespace) -> Answer:
     """The configuration, nowhere but on standard output."""
     del given
-    text, notes = _rendered()
+    text, settings, notes = _rendered()
+    if not settings.haproxy.enabled:
+        notes.append("dpi-dual.haproxy.enabled is 0: 'apply' will refuse until it is 1")
     return {"configuration": text, "notes": notes}
 
 
@@ -78,9 +78,9 @@ def check(given: argparse.Namespace) -> Answer:
     del given
     from dpi_dual.mitm import haproxy_install
 
-    text, notes = _rendered()
+    text, settings, notes = _rendered()
     haproxy_install.program()
-    haproxy_install.check_certificate(_certificate())
+    haproxy_install.check_certificate(settings.haproxy.certificate)
     return {"ok": True, "warnings": haproxy_install.check_text(text), "notes": notes}
 
 
@@ -90,15 +90,15 @@ def apply(given: argparse.Namespace) -> Answer:
 
     from dpi_dual.mitm import haproxy_install
 
-    text, notes = _rendered()
-    if notes:
+    text, settings, notes = _rendered()
+    if not settings.haproxy.enabled:
         raise QueryError("disabled", "dpi-dual.haproxy.enabled is 0: set it to 1 first")
     haproxy_install.program()
-    haproxy_install.check_certificate(_certificate())
+    haproxy_install.check_certificate(settings.haproxy.certificate)
     target = Path(given.output or haproxy_install.default_target())
     done = haproxy_install.install(text, target, given.force)
     reason = haproxy_install.reload(target)
-    return {**done, "reloaded": not reason, "notes": [reason] if reason else []}
+    return {**done, "reloaded": not reason, "notes": [*notes, reason] if reason else notes}
 
 
 def status(given: argparse.Namespace) -> Answer:
