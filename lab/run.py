@@ -379,8 +379,8 @@ class Lab:
 
 def run(options: Options) -> int:
     """A whole run, from the first namespace to the last; the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     code = 0
     lab = Lab(options)
     try:
