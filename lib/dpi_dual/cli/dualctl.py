@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dpi_dual.cli import flows, haproxy, health, lan, mirror, mitm, overview, run, service
+
+
+def _waf_check(argv: Sequence[str]) -> int:
+    from dpi_dual.cli import waf_check
+
+    return waf_check.main(argv)
+
 
 PROGRAM = run.Program(
     name="dpi-dualctl",
@@ -20,7 +29,9 @@ PROGRAM = run.Program(
         ("flows --limit 20", "the twenty newest WAN flows"),
         ("health || logread -e dpi-dual", "why, if something is wrong"),
     ),
-    foreground={},
+    foreground={
+        "waf-check": run.Foreground("judge requests given as JSON lines, without the engine", run_with=_waf_check)
+    },
     local=(("Set-up (as root; needs no engine)", haproxy.COMMANDS),),
 )
 

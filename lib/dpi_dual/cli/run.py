@@ -39,7 +39,9 @@ class Foreground:
     """A command that is no call: it runs something here until it ends."""
 
     help: str
-    run: Callable[[], int]
+    run: Callable[[], int] | None = None
+    run_with: Callable[[Sequence[str]], int] | None = None
+    """The same, for a command that reads its own arguments, `--help` among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,8 @@ def _perform(program: Program, argv: Sequence[str]) -> int:
         return _call(program.name, command, rest)
     if isinstance(command, Local):
         return perform(program.name, command, rest)
+    if command.run_with is not None:
+        return command.run_with(rest)
     if any(word in ("--help", "-h") for word in rest):
         name = next(name for name, known in program.foreground.items() if known is command)
         print(f"usage: {program.name} {name}\n\n{command.help[:1].upper()}{command.help[1:]}.")
@@ -227,7 +231,7 @@ def _perform(program: Program, argv: Sequence[str]) -> int:
     if rest:
         _complain(program.name, f"{rest[0]} is not known here", f"See '{program.name} --help'.")
         return USAGE
-    return command.run()
+    return command.run() if command.run is not None else USAGE
 
 
 def main(program: Program, argv: Sequence[str] | None = None) -> int:

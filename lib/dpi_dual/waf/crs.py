@@ -1,0 +1,95 @@
+"""The deep tier: the Core Rule Set and the quick rules at a higher paranoia level, weighed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from dpi_dual.waf.core_rules import CoreRuleSet, CrsUnavailableError, weighed
+from dpi_dual.waf.exclusions import Exclusions, Section
+from dpi_dual.waf.quick import QuickRules
+from dpi_dual.waf.request import Request
+from dpi_dual.waf.signatures import Signature, signatures
+from dpi_dual.waf.verdict import ALERT_THRESHOLD, BLOCK_THRESHOLD, Hit, Verdict, verdict
+
+
+class Rules(Protocol):
+    """What either tier is to its caller."""
+
+    def judge(self, request: Request) -> Verdict: ...
+
+
+#: What a rule from above the asked paranoia level adds at most: it supports others and does not alert alone.
+_SUPPORT = 20
+
+
+def _stricter(hit: Hit) -> Hit:
+    return replace(hit, score=min(hit.score, _SUPPORT))
+
+
+class BuiltinDeepRules:
+    """The deep tier where no Core Rule Set is: the quick rules, one paranoia level higher."""
+
+    def __init__(
+        self,
+        paranoia: int = 1,
+        exclusions: Iterable[Section] = (),
+        alert_threshold: int = ALERT_THRESHOLD,
+        block_threshold: int = BLOCK_THRESHOLD,
+    ) -> None:
+        self._quick = QuickRules(paranoia + 1, exclusions)
+        self._strict = frozenset(rule.id for rule in signatures() if rule.paranoia > paranoia)
+        self._thresholds = alert_threshold, block_threshold
+
+    def judge(self, request: Request) -> Verdict:
+        """The verdict on one request."""
+        hits = [_stricter(hit) if hit.rule in self._strict else hit for hit in self._quick.hits(request)]
+        return verdict(hits, "deep", *self._thresholds)
+
+
+class DeepRules:
+    """The Core Rule Set beside the quick rules; raises `CrsUnavailableError` where it is not installed."""
+
+    def __init__(
+        self,
+        paranoia: int = 1,
+        crs_dir: str = "",
+        exclusions: Iterable[Section] = (),
+        alert_threshold: int = ALERT_THRESHOLD,
+        block_threshold: int = BLOCK_THRESHOLD,
+        extra: Iterable[Signature] = (),
+    ) -> None:
+        sections = tuple(exclusions)
+        # One level more than asked for: what the stricter rules say counts only beside other evidence.
+        self._crs = CoreRuleSet(crs_dir, paranoia + 1)
+        self._strict = frozenset(rule.id for rule in signatures() if rule.paranoia > paranoia)
+        self._quick = QuickRules(paranoia + 1, sections, extra=extra)
+        self._exclusions = Exclusions(sections)
+        self._thresholds = alert_threshold, block_threshold
+
+    def judge(self, request: Request) -> Verdict:
+        """The verdict on one request."""
+        found = [weighed(hit) for hit in self._crs.hits(request)]
+        hits = self._exclusions.remaining(found, request)
+        hits += [_stricter(hit) if hit.rule in self._strict else hit for hit in self._quick.hits(request)]
+        return verdict(hits, "deep", *self._thresholds)
+
+
+def deep_rules(
+    engine: str = "auto",
+    crs_dir: str = "",
+    paranoia: int = 1,
+    exclusions: Iterable[Section] = (),
+    alert_threshold: int = ALERT_THRESHOLD,
+    block_threshold: int = BLOCK_THRESHOLD,
+) -> Rules:
+    """The deep tier as UCI's `waf_engine` asks for it: `auto` takes the Core Rule Set where it is installed."""
+    sections = tuple(exclusions)
+    if engine != "builtin":
+        try:
+            return DeepRules(paranoia, crs_dir, sections, alert_threshold, block_threshold)
+        except CrsUnavailableError:
+            if engine == "crs":
+                raise
+    return BuiltinDeepRules(paranoia, sections, alert_threshold, block_threshold)
