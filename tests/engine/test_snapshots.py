@@ -90,3 +90,13 @@ def test_a_full_disk_keeps_the_old_file_and_is_named(tmp_path: Path, make_host) 
     assert json.loads(out[1]) == {"v": 1}
     assert "['a.json']" in out
     assert out[-1] == "[]"
+
+
+def test_another_directory_leaves_no_stale_file_behind(tmp_path: Path) -> None:
+    snapshots = Snapshots(str(tmp_path / "a"))
+    snapshots.write("x.json", {})
+    (tmp_path / "a" / "of-somebody-else").touch()
+    snapshots.reconfigure(str(tmp_path / "b"))
+    snapshots.write("x.json", {})
+    assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["of-somebody-else"]
+    assert [entry.name for entry in (tmp_path / "b").iterdir()] == ["x.json"]

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from dpi_dual.engine.state import State
 
 
@@ -149,4 +151,94 @@ def test_an_unusable_stats_dir_leaves_history_in_memory(tmp_path: Path) -> None:
     state = _open(tmp_path)
     _put(state, 1)
     assert [problem.code for problem in state.problems()] == ["state_unavailable"]
+    state.close()
+
+
+def test_a_full_disk_at_the_start_is_a_problem_and_harms_nothing(tmp_path: Path) -> None:
+    state = _open(tmp_path)
+    _put(state, 1)
+    state.close()
+    before = (tmp_path / "ram" / "state.db").read_bytes()
+
+    def full(path: Path) -> bool:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dpi_dual.engine.state._is_sound", full)
+        state = _open(tmp_path)
+    assert [problem.code for problem in state.problems()] == ["state_unavailable"]
+    _put(state, 2)
+    assert not state.db.in_transaction  # parts share it: one statement's transaction would stop another's
+    state.close()
+    assert (tmp_path / "ram" / "state.db").read_bytes() == before
+    state = _open(tmp_path)
+    assert _values(state) == [1]
+    state.close()
+
+
+@pytest.mark.root
+def test_no_room_for_the_first_file(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; sys.path.insert(0, 'lib')\n"
+        "from dpi_dual.engine.state import State\n"
+        "ram = sys.argv[1] + '/ram'\n"
+        "with open(ram + '/filler', 'wb', buffering=0) as filler:\n"
+        "    try:\n"
+        "        while True: filler.write(bytes(4096))\n"
+        "    except OSError: pass\n"
+        "state = State(ram, sys.argv[1] + '/flash', 900)\n"
+        "print([problem.code for problem in state.problems()])\n"
+        "state.close()\n"
+    )
+    (tmp_path / "ram").mkdir(0o750)
+    mounted = 'mount -t tmpfs -o size=64k,mode=750 tmpfs "$2/ram" && exec "$0" -c "$1" "$2"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mounted, sys.executable, script, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "['state_unavailable']\n", done.stderr
+
+
+def test_a_file_deleted_under_us_is_still_saved(tmp_path: Path) -> None:
+    state = _open(tmp_path)
+    _put(state, 1)
+    state.checkpoint()
+    _put(state, 2)
+    _power_cut(tmp_path)
+    state.close()
+    state = _open(tmp_path)
+    assert _values(state) == [1, 2]
+    state.close()
+
+
+def test_a_new_state_dir_gets_its_copy_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        state = _open(tmp_path)
+        _put(state, 1)
+        state.checkpoint()
+        state.reconfigure(str(tmp_path / "ram"), str(tmp_path / "usb"), 900)
+        task = asyncio.ensure_future(state.run())
+        while not (tmp_path / "usb" / "state.db").exists():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        state.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_a_new_stats_dir_counts_from_the_next_start_and_leaves_nothing_stale(tmp_path: Path) -> None:
+    state = _open(tmp_path)
+    _put(state, 1)
+    state.reconfigure(str(tmp_path / "ram2"), str(tmp_path / "flash"), 900)
+    assert [problem.code for problem in state.problems()] == ["state_moves_later"]
+    state.close()
+    assert not (tmp_path / "ram" / "state.db").exists()
+    state = State(str(tmp_path / "ram2"), str(tmp_path / "flash"), 900)
+    assert _values(state) == [1]
+    assert state.problems() == []
     state.close()

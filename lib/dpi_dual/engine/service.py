@@ -231,9 +231,10 @@ class Engine:
 
     def _load_settings(self) -> None:
         self.settings = config.load(self._config_dir)
-        self.state.checkpoint_interval_s = self.settings.settings.checkpoint_interval
-        self.flow_log.reconfigure(self.settings.settings.flow_dir, self.settings.tap.flow_retention)
-        self.snapshots.directory = self.settings.settings.stats_dir
+        own = self.settings.settings
+        self.state.reconfigure(own.stats_dir, own.state_dir, own.checkpoint_interval)
+        self.flow_log.reconfigure(own.flow_dir, self.settings.tap.flow_retention)
+        self.snapshots.reconfigure(own.stats_dir)
         self.tap.reconfigure(self.settings.tap)
         self.lan.reconfigure(self.settings)
         self.mitm.reconfigure(self.settings)
@@ -243,7 +244,8 @@ class Engine:
         """Starts, stops and restarts parts until they are what the settings ask for."""
         parts = self.settings.parts() & (self._only or {"mitm", "tap", "lan", "correlation"})
         # Part → what it depends on: a part whose dependency changed is started anew, the others are left alone.
-        wanted: dict[str, object] = {"state": self.state.checkpoint_interval_s, "series": None}
+        own = self.settings.settings
+        wanted: dict[str, object] = {"state": (own.checkpoint_interval, own.state_dir), "series": None}
         if "tap" in parts:
             tap = self.settings.tap
             wanted["mirror"] = (tap.interface, tap.mirror_source, tap.mirror_mode)

@@ -53,8 +53,20 @@ class Snapshots:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self._failures: dict[str, str] = {}
+        self._written: set[str] = set()
         self._count = 0
         self._failed = 0
+
+    def reconfigure(self, directory: str) -> None:
+        """Another place from now on; the files in the place before are deleted: they would never be fresh again."""
+        if directory == self.directory:
+            return
+        for name in self._written:
+            with contextlib.suppress(OSError):
+                Path(self.directory, name).unlink()
+        self._written.clear()
+        self._failures.clear()
+        self.directory = directory
 
     def write(self, name: str, content: object) -> None:
         """Replaces one JSON file."""
@@ -65,6 +77,7 @@ class Snapshots:
             self._failures[name] = error.strerror or str(error)
         else:
             self._count += 1
+            self._written.add(name)
             self._failures.pop(name, None)
 
     def counters(self) -> dict[str, int]:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 from dpi_dual.engine.snapshots import private_directory
@@ -21,23 +22,44 @@ log = logging.getLogger(__name__)
 NAME = "state.db"
 
 
+#: What SQLite says when it could not look, which tells nothing of the file: no room, no memory, locked …
+_UNTOLD = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
+
+
 def _is_sound(path: Path) -> bool:
+    """False if it is absent or damaged; raises sqlite3.Error if that cannot be told at the moment."""
     if not path.exists():
         return False
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as db:
+        with contextlib.closing(_opened(path)) as db:
             return bool(db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode & 0xFF in _UNTOLD:
+            raise
         return False
 
 
-def _copy(source: Path, target: Path) -> None:
+def _opened(path: Path) -> sqlite3.Connection:
+    """An existing database; `connect` alone would make an empty one of a file that somebody has deleted."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)
+
+
+def _copy(source: sqlite3.Connection, target: Path) -> None:
     """Copies a database that may be in use: whole on disk under another name first, then moved into place."""
     fresh = target.with_name(target.name + ".new")
     fresh.unlink(missing_ok=True)
     try:
-        with contextlib.closing(sqlite3.connect(source)) as old, contextlib.closing(sqlite3.connect(fresh)) as new:
-            old.backup(new)
+        with contextlib.closing(sqlite3.connect(fresh)) as new:
+            source.backup(new)
         descriptor = os.open(fresh, os.O_RDONLY)
         try:
             os.fchmod(descriptor, 0o640)
@@ -64,34 +86,62 @@ class State:
         self._notes: dict[str, Problem] = {}
         self._copied_changes = -1
         self._checkpoints = 0
+        self._copying = threading.Lock()
+        """A copy goes on in its thread when the part that began it is stopped."""
+        self._is_moved = False
+        self._is_leaving = False
         self.db = self._open(stats_dir)
 
     def _open(self, stats_dir: str) -> sqlite3.Connection:
         try:
             os.close(private_directory(stats_dir))
-        except OSError as error:
+            return self._open_file()
+        except (OSError, sqlite3.Error) as error:
+            why = getattr(error, "strerror", None) or error
             self._note(
                 "state_unavailable",
-                f"{stats_dir} cannot be used ({error.strerror or error}); history is in memory only, lost at a stop.",
-                "Set dpi-dual.settings.stats_dir to a directory that only root can write.",
+                f"{stats_dir} cannot be used ({why}); history is in memory only, lost at a stop.",
+                "Make room there, or set dpi-dual.settings.stats_dir to a directory that only root can write; then"
+                " restart the service.",
             )
-            return sqlite3.connect(":memory:")
+            return sqlite3.connect(":memory:", isolation_level=None)
+
+    def _open_file(self) -> sqlite3.Connection:
         if not _is_sound(self._live):
             self._set_aside(self._live)
             if _is_sound(self._kept):
                 try:
-                    _copy(self._kept, self._live)
+                    with contextlib.closing(_opened(self._kept)) as kept:
+                        _copy(kept, self._live)
                 except (OSError, sqlite3.Error) as error:
                     log.error("cannot restore %s: %s", self._kept, error)
                     self._live.unlink(missing_ok=True)
             else:
                 self._set_aside(self._kept)
         db = sqlite3.connect(self._live, isolation_level=None)
-        self._live.chmod(0o640)
-        # WAL without fsync: a killed process loses nothing; RAM does not survive a power cut anyway.
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=OFF")
+        try:
+            self._live.chmod(0o640)
+            # WAL without fsync: a killed process loses nothing; RAM does not survive a power cut anyway.
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=OFF")
+        except BaseException:
+            db.close()
+            raise
         return db
+
+    def reconfigure(self, stats_dir: str, state_dir: str, checkpoint_interval_s: float) -> None:
+        """Takes new settings. The next copy goes to the new `state_dir`, at once; the open file moves at a restart."""
+        self.checkpoint_interval_s = checkpoint_interval_s
+        if self._kept != Path(state_dir) / NAME:
+            self._kept = Path(state_dir) / NAME
+            self._copied_changes = -1
+            self._is_moved = True
+        self._is_leaving = self._live != Path(stats_dir) / NAME
+        if self._is_leaving:
+            text = f"the history stays in {self._live.parent} until the service is restarted."
+            self._note("state_moves_later", text, "", "info")
+        else:
+            self._notes.pop("state_moves_later", None)
 
     def _set_aside(self, path: Path) -> None:
         """Keeps a damaged database for a look, out of the way; one generation only."""
@@ -112,8 +162,8 @@ class State:
             "Check the storage; remove the .damaged file when you no longer need it.",
         )
 
-    def _note(self, code: str, message: str, hint: str) -> None:
-        self._notes[code] = Problem(code, message, hint, "error")
+    def _note(self, code: str, message: str, hint: str, severity: str = "error") -> None:
+        self._notes[code] = Problem(code, message, hint, severity)
 
     def problems(self) -> list[Problem]:
         return list(self._notes.values())
@@ -124,28 +174,39 @@ class State:
     async def run(self) -> None:
         """Copies the state to flash every interval, if it changed, without stopping the loop."""
         while True:
-            await asyncio.sleep(self.checkpoint_interval_s)
-            if self._changed():
-                self._copied(await asyncio.to_thread(self._copy_to_flash))
+            await asyncio.sleep(0 if self._is_moved else self.checkpoint_interval_s)
+            self._is_moved = False
+            if self._changed() and self._live.exists():
+                changes = self.db.total_changes
+                self._copied(changes, await asyncio.to_thread(self._copy_to_flash))
+            else:
+                self.checkpoint()
 
     def checkpoint(self) -> None:
         """Copies the state to `state_dir` now if it changed since the last copy; a failure becomes a problem."""
         if self._changed():
-            self._copied(self._copy_to_flash())
+            # Our connection still has what somebody has deleted; no other one can open it.
+            mine = None if self._live.exists() else self.db
+            self._copied(self.db.total_changes, self._copy_to_flash(mine))
 
     def _changed(self) -> bool:
         return self.db.total_changes != self._copied_changes and "state_unavailable" not in self._notes
 
-    def _copy_to_flash(self) -> str:
-        """Returns what went wrong, empty if nothing; may run in another thread, so it touches only files."""
+    def _copy_to_flash(self, mine: sqlite3.Connection | None = None) -> str:
+        """Returns what went wrong, empty if nothing; without `mine` it touches only files, in whatever thread."""
         try:
-            self._kept.parent.mkdir(0o750, parents=True, exist_ok=True)
-            _copy(self._live, self._kept)
+            with self._copying:
+                self._kept.parent.mkdir(0o750, parents=True, exist_ok=True)
+                if mine is not None:
+                    _copy(mine, self._kept)
+                else:
+                    with contextlib.closing(_opened(self._live)) as source:
+                        _copy(source, self._kept)
         except (OSError, sqlite3.Error) as error:
             return str(error)
         return ""
 
-    def _copied(self, failure: str) -> None:
+    def _copied(self, changes: int, failure: str) -> None:
         if failure:
             self._note(
                 "checkpoint_failed",
@@ -154,10 +215,14 @@ class State:
             )
             return
         self._notes.pop("checkpoint_failed", None)
-        self._copied_changes = self.db.total_changes
+        self._copied_changes = changes
         self._checkpoints += 1
 
     def close(self) -> None:
         """The last copy, then the database is closed."""
         self.checkpoint()
+        is_saved = not self._changed()
         self.db.close()
+        if self._is_leaving and is_saved:
+            # Left behind, it would pass for the newest if this directory were chosen again.
+            self._live.unlink(missing_ok=True)
