@@ -54,15 +54,6 @@ async def main():
 asyncio.run(main())
 """
 
-#: The least that an addon must do for HAProxy.
-ADDON = f"""
-from mitmproxy import http
-def request(flow):
-    if flow.request.path == "{HEALTH_PATH}":
-        flow.response = http.Response.make(200, b"")
-    flow.request.headers["{SEEN}"] = "yes"
-"""
-
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 
 
@@ -141,7 +132,9 @@ class Published:
             "config haproxy 'haproxy'\n\toption enabled '1'\n"
             f"\toption bind '127.0.0.1:{self.port}'\n\toption certificate '{pem}'\n"
             f"\toption fail_open '{int(fail_open)}'\n"
-            f"config mitm 'mitm'\n\toption listen '127.0.0.1:{self.mitm_port}'\n"
+            f"config mitm 'mitm'\n\toption listen '127.0.0.1:{self.mitm_port}'\n\toption buffer_dir '{folder}/buffer'\n"
+            # What passed the addon is known by this.
+            f"config modify\n\toption action 'set_header'\n\toption name '{SEEN}'\n\toption value 'yes'\n"
             f"config backend 'one'\n\toption host '{HOST}'\n\toption address '127.0.0.1:{ports[0]}'\n"
             f"config backend\n\toption host '*.two.example'\n\toption address 'localhost:{ports[1]}'\n"
         )
@@ -157,12 +150,11 @@ class Published:
         if self.kind == "stand-in":
             command = [sys.executable, "-I", "-c", STAND_IN, *ports]
         else:
-            addon = self.folder / "addon.py"
-            addon.write_text(ADDON)
+            addon = programs.ROOT / "addons" / "dpi_buffer.py"
             command = [str(MITMDUMP), "-q", "--mode", f"reverse:http://127.0.0.1:{ports[1]}", "-s", str(addon)]
-            command += ["--listen-host", "127.0.0.1", "-p", ports[0], "--set", "keep_host_header=true"]
-            command += ["--set", f"confdir={self.folder}/mitmproxy"]
-        self.mitm = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+            command += ["--listen-host", "127.0.0.1", "-p", ports[0], "--set", f"confdir={self.folder}/mitmproxy"]
+        env = {**self.env, "PYTHONPATH": str(programs.ROOT / "lib")}
+        self.mitm = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=env)
 
     def start(self) -> None:
         """Everything; returns once requests are inspected."""
