@@ -21,7 +21,7 @@ MAX_FLOWS = 200_000
 DROP_WORDS = ("drop", "evict", "lost", "overflow", "discard", "truncated")
 
 #: How far the LAN's bytes may be from what the clients' own interfaces counted before they are waited for.
-SETTLED = 0.02
+SETTLED = 0.005
 
 
 #: When the figures have not moved for this long after the traffic's end, nothing more will come.

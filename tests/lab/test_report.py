@@ -169,7 +169,7 @@ def test_a_flow_is_counted_once_under_its_last_protocol(product: Product) -> Non
 def test_settling_waits_for_the_last_bytes_and_no_longer_than_told(product: Product) -> None:
     clock = Clock()
     figures = report.Figures(product, clock)
-    assert figures.settle(1040, 20, clock.sleep)
+    assert figures.settle(1034, 20, clock.sleep)
     assert clock.now == 0
     assert not figures.settle(100_000, 20, clock.sleep)
     assert clock.now == report.QUIET_S
