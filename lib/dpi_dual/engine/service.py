@@ -26,6 +26,7 @@ from dpi_dual.engine.snapshots import Snapshots
 from dpi_dual.engine.state import State
 from dpi_dual.engine.supervisor import Supervisor
 from dpi_dual.lan.stream import LanStream
+from dpi_dual.mitm.haproxy_state import HaproxyWatch
 from dpi_dual.mitm.link import MitmLink
 from dpi_dual.model import Problem
 
@@ -96,9 +97,11 @@ class Engine:
         self.mitm = MitmLink(self.settings, self.state.db, self.snapshots.write)
         self.series = Series(self.state.db, self._series_figures)
         self.mirror: Mirror | None = None
+        self.haproxy: HaproxyWatch | None = None
         self.agents: dict[str, AgentClient] = {}
         self.supervisor: Supervisor
         self._wanted: dict[str, object] = {}
+        self._watched: tuple[str, tuple[str, ...]] | None = None
         self._extra: list[tuple[str, Callable[[], Awaitable[None]], Any]] = []
         self._reload = asyncio.Event()
         self._stop = asyncio.Event()
@@ -154,7 +157,7 @@ class Engine:
         return [
             *parts,
             *self.agents.values(),
-            *([self.mirror] if self.mirror else []),
+            *(part for part in (self.mirror, self.haproxy) if part is not None),
             *(extra[2] for extra in self._extra),
         ]
 
@@ -198,6 +201,7 @@ class Engine:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop)
         loop.add_signal_handler(signal.SIGHUP, self.request_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])  # blocked while we start, see sbin/dpi-duald
         try:
             async with asyncio.TaskGroup() as group:
                 self.supervisor = Supervisor(group)
@@ -255,6 +259,8 @@ class Engine:
             wanted["lan"] = self.settings.lan.aggregate_interval
         if "mitm" in parts:
             wanted["mitm"] = None
+            if self.settings.haproxy.enabled:
+                wanted["haproxy"] = None
         sockets = agent_sockets(self.settings, frozenset(parts))
         wanted |= {f"agent {name}": socket for name, socket in sockets.items()}
         for name in [name for name, key in self._wanted.items() if name not in wanted or wanted[name] != key]:
@@ -263,14 +269,18 @@ class Engine:
         started = [name for name in wanted if name not in self.supervisor]
         for name in started:
             self.supervisor.start(name, self._runner(name, sockets))
-        if started or self._wanted != wanted:
+        # An interface may have a table now, or none any more.
+        watched = (self.settings.tap.interface, self.settings.lan.interface)
+        if started or self._wanted != wanted or self._watched != watched:
             for agent in self.agents.values():
-                agent.reroute()  # an interface may have a table now, or none any more
-        self._wanted = wanted
+                agent.reroute()
+        self._wanted, self._watched = wanted, watched
 
     def _forget(self, name: str) -> None:
         if name == "mirror":
             self.mirror = None
+        elif name == "haproxy":
+            self.haproxy = None
         elif name.startswith("agent "):
             agent = name.removeprefix("agent ")
             self.agents.pop(agent, None)
@@ -287,6 +297,9 @@ class Engine:
         if name == "mirror":
             mirror = self.mirror = Mirror(self.settings.tap)
             return mirror.run
+        if name == "haproxy":
+            haproxy = self.haproxy = HaproxyWatch()
+            return haproxy.run
         fixed: dict[str, Callable[[], Awaitable[None]]] = {
             "state": self.state.run,
             "series": self.series.run,
