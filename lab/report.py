@@ -108,6 +108,7 @@ class Figures:
         self._caller = caller
         self._clock = clock
         self._started = clock()
+        self._ended: float | None = None
         self._mirrored = Total()
         self._client_bytes: dict[str, Total] = {}
         self._applications: dict[str, Total] = {}
@@ -157,9 +158,10 @@ class Figures:
         return sum(total.value for total in self._client_bytes.values())
 
     def settle(self, client_bytes: int, patience_s: float, sleep: Callable[[float], None] = time.sleep) -> bool:
-        """Waits until the product has accounted for what went over the wire; False when no more seems to come."""
-        deadline = self._clock() + patience_s
-        known, quiet_since = self.lan_bytes, self._clock()
+        """The traffic has stopped: waits until the product has accounted for what went over the wire; False when no more seems to come."""
+        self._ended = self._clock()
+        deadline = self._ended + patience_s
+        known, quiet_since = self.lan_bytes, self._ended
         while True:
             self.glance()
             now = self._clock()
@@ -184,9 +186,10 @@ class Figures:
 
     def report(self, statistics: dict[str, Any], restarts: int, client_bytes: int, errors: list[str]) -> dict[str, Any]:
         """The report; `statistics` are the gateway's, `client_bytes` what the clients' own interfaces counted."""
+        ended = self._clock() if self._ended is None else self._ended
         counters = {name: total.value for name, total in sorted(self._counters.items())}
         return {
-            "seconds": round(self._clock() - self._started, 1),
+            "seconds": round(ended - self._started, 1),
             "tap": {
                 "packets_mirrored": self._mirrored.value,
                 "flows": len(self._tap_flows),

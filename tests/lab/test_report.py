@@ -175,6 +175,7 @@ def test_settling_waits_for_the_last_bytes_and_no_longer_than_told(product: Prod
     assert clock.now == report.QUIET_S
     assert not figures.settle(100_000, 5, clock.sleep)
     assert clock.now == report.QUIET_S + 5
+    assert figures.report(STATISTICS, 0, 0, [])["seconds"] == report.QUIET_S
 
 
 def test_an_error_of_the_product_is_raised_with_its_words(product: Product) -> None:
