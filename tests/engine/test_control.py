@@ -94,28 +94,56 @@ def test_wire_text_leaves_as_ascii() -> None:
     assert line.count(b"\n") == 1
 
 
-def test_too_many_connections_are_turned_away_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_calls_at_once_are_turned_away_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "CONNECTIONS", 2)
+    under_way = asyncio.Semaphore(0)
+
+    async def slow(obj: str, method: str, params: object) -> dict[str, object]:
+        under_way.release()
+        return await asyncio.Future()
 
     async def talk(path: str) -> bytes:
         held = [await asyncio.open_unix_connection(path) for _ in range(2)]
-        await asyncio.sleep(0.05)
-        third = await _read_refusal(path)
+        for _, writer in held:
+            writer.write(b'["a","b",{}]\n')
+            await under_way.acquire()
+        third = await _exchange(path, b"")
         for _, writer in held:
             writer.close()
             await writer.wait_closed()
         return third
 
-    async def _read_refusal(path: str) -> bytes:
-        reader, writer = await asyncio.open_unix_connection(path)
-        answer = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        return answer
-
-    answer, server = asyncio.run(_with_server(tmp_path / "s", talk))
+    answer, server = asyncio.run(_with_server(tmp_path / "s", talk, slow))
     assert answer == b""
     assert server.counters()["control_refused"] == 1
+
+
+def test_connections_that_are_merely_held_open_lock_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "CONNECTIONS", 2)
+
+    async def talk(path: str) -> tuple[bytes, bytes]:
+        (oldest, first), (_, second) = [await asyncio.open_unix_connection(path) for _ in range(2)]
+        answer = await _exchange(path, b'["a","b",{}]\n')
+        end = await oldest.read()
+        for writer in (first, second):
+            writer.close()
+            await writer.wait_closed()
+        return answer, end
+
+    answers, server = asyncio.run(_with_server(tmp_path / "s", talk))
+    assert isinstance(answers, tuple)
+    assert json.loads(answers[0])["method"] == "b"
+    assert answers[1] == b""
+    assert server.counters()["control_idle_dropped"] == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), b"bytes", object()])
+def test_an_answer_that_is_not_json_is_our_fault_and_said_so(tmp_path: Path, value: object) -> None:
+    async def broken(obj: str, method: str, params: object) -> dict[str, object]:
+        return {"value": value}
+
+    first, second = _ask(tmp_path, b'["a","b",{}]\n["a","b",{}]\n', broken)
+    assert first["code"] == second["code"] == "internal"
 
 
 def test_the_socket_is_private_and_goes_with_the_server(tmp_path: Path) -> None:

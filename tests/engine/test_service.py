@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,6 +31,31 @@ def _until(true: Callable[[], bool], what: str) -> None:
     while not true():
         assert time.monotonic() < deadline, f"not within 20 s: {what}"
         time.sleep(0.05)
+
+
+class _Agent:
+    """A DPI agent that takes one connection and announces flows."""
+
+    def __init__(self, path: Path) -> None:
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(1)
+        self._server.settimeout(20)
+
+    def __enter__(self) -> _Agent:
+        self._peer, _ = self._server.accept()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._peer.close()
+        self._server.close()
+
+    def announce(self, interface: str, digest: str) -> None:
+        now = int(time.time() * 1000)
+        ends = {"local_ip": "192.168.1.2", "local_port": 4000, "other_ip": "198.51.100.7", "other_port": 443}
+        flow = {"digest": digest, "first_seen_at": now, "last_seen_at": now, "ip_version": 4, "ip_protocol": 6, **ends}
+        line = json.dumps({"type": "flow", "interface": interface, "flow": flow}).encode() + b"\n"
+        self._peer.sendall(b'{"length": %d}\n%b' % (len(line), line))
 
 
 def _parts(engine: RunningEngine) -> set[str]:
@@ -93,6 +119,35 @@ def test_a_reload_starts_and_stops_parts_and_the_process_stays() -> None:
         engine.process.send_signal(signal.SIGHUP)
         _until(lambda: {"tap", "mirror"} <= _parts(engine), "the TAP stream starts")
         assert engine.call("dpi.status", "status")["started_at"] == before
+
+
+def test_a_reload_while_the_engine_starts_does_not_end_it() -> None:
+    with running_engine() as engine:
+        engine.process.terminate()
+        engine.process.wait(20)
+        again = subprocess.Popen([sys.executable, ROOT / "sbin" / "dpi-duald"], env=engine.environment)
+        try:
+            blocked = f"/proc/{again.pid}/status"
+            _until(lambda: int(Path(blocked).read_text().split("SigBlk:")[1].split()[0], 16) & 1 == 1, "it begins")
+            again.send_signal(signal.SIGHUP)
+            _until(lambda: _answers(engine), "the engine answers")
+        finally:
+            again.terminate()
+            assert again.wait(20) == 0
+
+
+def test_another_lan_interface_is_watched_after_a_reload() -> None:
+    with running_engine() as engine, _Agent(engine.directory / "agent.sock") as agent:
+        agent.announce("br-lan", "a" * 40)
+        _until(lambda: engine.call("dpi.lan", "flows")["total"] == 1, "the flow on br-lan is there")
+        agent.announce("br-guest", "b" * 40)
+        _until(lambda: "br-guest" in engine.call("dpi.status", "health")["agents"][0]["ignored"], "it is ignored")
+        file = engine.directory / "config" / "dpi-dual"
+        file.write_text(file.read_text() + "config lan 'lan'\n\tlist interface 'br-guest'\n")
+        engine.process.send_signal(signal.SIGHUP)
+        _until(lambda: "br-guest" in engine.call("dpi.status", "status")["lan_passive"]["interface"], "it is reloaded")
+        agent.announce("br-guest", "c" * 40)
+        _until(lambda: engine.call("dpi.lan", "flows")["total"] == 2, "the flow on br-guest is there")
 
 
 def test_a_bad_value_is_named_in_health_and_the_engine_runs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ ANSWER_BYTES = 256 * 1024
 CONNECTIONS = 64
 #: A peer that is slower than this to send its line or to take its answer is dropped.
 PEER_TIMEOUT_S = 20.0
+
+log = logging.getLogger(__name__)
 
 Dispatch = Callable[[str, str, object], Awaitable[dict[str, object]]]
 
@@ -32,9 +35,12 @@ class ControlServer:
         self._path = path
         self._dispatch = dispatch
         self._open = 0
+        self._idle: dict[asyncio.StreamWriter, None] = {}
+        """Connections that wait for their peer's next line, the longest idle first."""
         self._counters = {
             "control_requests": 0,
             "control_bad_requests": 0,
+            "control_idle_dropped": 0,
             "control_refused": 0,
             "control_slow_peers": 0,
         }
@@ -58,18 +64,15 @@ class ControlServer:
             path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= CONNECTIONS:
+        if self._open >= CONNECTIONS and not self._make_room():
             self._counters["control_refused"] += 1
             writer.close()
             return
         self._open += 1
         try:
-            while line := await asyncio.wait_for(reader.readline(), PEER_TIMEOUT_S):
+            while line := await self._next_line(reader, writer):
                 writer.write(encode_bounded(await self._answer(line)))
                 await asyncio.wait_for(writer.drain(), PEER_TIMEOUT_S)
-        except ValueError:  # readline: no newline within the limit
-            self._counters["control_bad_requests"] += 1
-            writer.write(encode({"error": f"the request is longer than {REQUEST_BYTES} bytes", "code": "too_long"}))
         except TimeoutError:
             self._counters["control_slow_peers"] += 1
         except ConnectionError:
@@ -78,6 +81,27 @@ class ControlServer:
             self._open -= 1
             with contextlib.suppress(ConnectionError):
                 writer.close()
+
+    def _make_room(self) -> bool:
+        """Drops the connection that has been idle longest: those that are merely held open lock nobody out."""
+        writer = next(iter(self._idle), None)
+        if writer is None:
+            return False
+        del self._idle[writer]
+        self._counters["control_idle_dropped"] += 1
+        writer.transport.abort()
+        return True
+
+    async def _next_line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        self._idle[writer] = None
+        try:
+            return await asyncio.wait_for(reader.readline(), PEER_TIMEOUT_S)
+        except ValueError:  # no newline within the limit
+            self._counters["control_bad_requests"] += 1
+            writer.write(encode({"error": f"the request is longer than {REQUEST_BYTES} bytes", "code": "too_long"}))
+            return b""
+        finally:
+            self._idle.pop(writer, None)
 
     async def _answer(self, line: bytes) -> dict[str, object]:
         self._counters["control_requests"] += 1
@@ -95,7 +119,11 @@ class ControlServer:
 
 def encode_bounded(answer: dict[str, object]) -> bytes:
     """`encode`, but an answer over `ANSWER_BYTES` becomes an error that says how to ask for less."""
-    line = encode(answer)
+    try:
+        line = encode(answer)
+    except (TypeError, ValueError) as error:
+        log.error("an answer is not JSON", exc_info=error)
+        line = encode({"error": f"the answer cannot be written as JSON: {error}", "code": "internal"})
     if len(line) > ANSWER_BYTES:
         return encode(
             {
