@@ -117,6 +117,26 @@ def test_an_engine_that_hangs_up_is_an_honest_answer(place: dict[str, str], repl
     assert got["engine"] == "down"
 
 
+def test_an_engine_that_hangs_is_not_called_down(place: dict[str, str]) -> None:
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(Path(place["DPI_DUAL_RUN_DIR"]) / "engine.sock"))
+        hung.listen(0)
+        waiting = socket.socket(socket.AF_UNIX)
+        waiting.connect(hung.getsockname())
+        try:
+            assert answer(place, "dpi.status", "health")["code"] == "timeout"
+            assert answer(place, "dpi.status", "mirror_start")["code"] == "timeout"
+            Path(place["DPI_DUAL_INIT"]).write_text("#!/bin/sh\n")
+            Path(place["DPI_DUAL_INIT"]).chmod(0o755)
+            assert answer(place, "dpi.status", "start")["running"]
+        finally:
+            waiting.close()
+
+
+def test_nonsense_for_the_init_script_is_refused(place: dict[str, str]) -> None:
+    assert answer(place, "dpi.status", "stop", b"[" * 60_000)["code"] == "bad_json"
+
+
 def _without_engine() -> list[tuple[str, str]]:
     needs = {"client": b'{"client":"x"}'}
     return [

@@ -42,6 +42,7 @@ def test_the_session_rpcd_adds_is_never_refused() -> None:
         ("dpi.status", "health", {"x": 1}, "bad_parameter", "'x'; it takes no parameters"),
         ("dpi.lan", "clients", {"limit": "2"}, "bad_parameter", "limit must be an integer, not a string"),
         ("dpi.lan", "clients", {"limit": True}, "bad_parameter", "limit must be an integer, not a boolean"),
+        ("dpi.lan", "clients", {"limit": 2.0}, "bad_parameter", "limit must be an integer, not a number"),
         ("dpi.lan", "clients", {"limit": 0}, "bad_parameter", "limit must be at least 1, not 0"),
         ("dpi.lan", "clients", {"limit": 10**9}, "bad_parameter", "limit must be at most 500"),
         ("dpi.lan", "clients", {"sort": "age"}, "bad_parameter", "sort must be one of bytes, rate"),

@@ -195,7 +195,8 @@ def answer(obj: str, name: str, arguments: bytes, error: OSError) -> bytes:
         method, values = Validator().check(obj, name, given)
         if isinstance(error, PermissionError):
             raise QueryError("no_permission", f"{ENGINE_SOCKET} may not be opened by this user; use root or ubus")
-        if isinstance(error, TimeoutError):
+        # A full backlog is refused at once: so many calls wait for an engine that hangs.
+        if isinstance(error, TimeoutError | BlockingIOError):
             raise QueryError("timeout", f"the engine did not answer in time ({why})")
         known = _ANSWERS.get(method.target)
         if known is None:

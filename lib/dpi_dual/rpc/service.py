@@ -12,7 +12,7 @@ from dpi_dual.errors import QueryError
 from dpi_dual.paths import ENGINE_SOCKET, INIT_SCRIPT
 from dpi_dual.rpc.validate import Validator
 
-#: How long the engine may take to appear or to go; LuCI gives the whole call 20 s.
+#: How long the init script and the engine may take together, to appear or to go; LuCI gives the whole call 20 s.
 PATIENCE_S = 12.0
 
 
@@ -22,6 +22,8 @@ def engine_runs() -> bool:
         probe.settimeout(2)
         try:
             probe.connect(ENGINE_SOCKET)
+        except (BlockingIOError, TimeoutError):
+            return True  # one that hangs: its backlog is full
         except OSError:
             return False
         return True
@@ -30,6 +32,7 @@ def engine_runs() -> bool:
 def _act(action: str) -> dict[str, object]:
     if not os.access(INIT_SCRIPT, os.X_OK):
         raise QueryError("no_init_script", f"{INIT_SCRIPT} is not there or not executable; is the package installed?")
+    deadline = time.monotonic() + PATIENCE_S
     try:
         done = subprocess.run(
             [INIT_SCRIPT, action], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=False
@@ -40,7 +43,6 @@ def _act(action: str) -> dict[str, object]:
         complaint = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-300:]
         raise QueryError("init_failed", f"{INIT_SCRIPT} {action} ended with {done.returncode}: {complaint}")
     wanted = action != "stop"
-    deadline = time.monotonic() + PATIENCE_S
     while engine_runs() != wanted and time.monotonic() < deadline:
         time.sleep(0.1)
     running = engine_runs()
@@ -57,7 +59,7 @@ def answer(action: str, arguments: bytes) -> bytes:
     try:
         try:
             params = json.loads(arguments or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             raise QueryError("bad_json", "the arguments are not valid JSON") from None
         Validator().check("dpi.status", action, params)
         result = _act(action)

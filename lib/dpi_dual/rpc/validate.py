@@ -65,9 +65,12 @@ def _value_errors(name: str, rule: dict[str, Any], value: Any) -> Iterator[Fault
 def _errors_of(params: dict[str, Any]) -> Callable[[Any], Iterable[Any]]:
     try:
         from jsonschema import Draft202012Validator
+        from jsonschema.validators import extend
     except ImportError:
         return lambda given: plain_errors(params, given)
-    return Draft202012Validator(params).iter_errors
+    # JSON Schema takes 2.0 for an integer; as a row count Python does not.
+    strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    return extend(Draft202012Validator, type_checker=strict)(params).iter_errors
 
 
 def _sentence(method: str, error: Any, known: list[str]) -> str:
