@@ -316,7 +316,7 @@ def test_a_killed_analyser_costs_no_request_and_comes_back(tmp_path: Path, origi
         try:
             before = proxy.rss_bytes()
             body = b"text=" + b"harmless " * 7000
-            for _ in range(120):
+            for _ in range(70):
                 assert proxy.ask("/form", "POST", body, connection=connection).status == 200
             assert proxy.rss_bytes() - before < 40_000_000
         finally:

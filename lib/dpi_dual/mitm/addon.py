@@ -13,7 +13,6 @@ from typing import Any, TypeVar, cast
 
 from mitmproxy import ctx, http
 from mitmproxy.addonmanager import Loader
-from mitmproxy.net.http.http1 import expected_http_body_size
 
 from dpi_dual import config, paths
 from dpi_dual.mitm import folder as disk
@@ -24,6 +23,7 @@ from dpi_dual.mitm.analysis import ADDON_COUNTERS
 from dpi_dual.mitm.client import HEALTH_PATH, PORT_HEADER, REPLAY_HEADER, address_of
 from dpi_dual.mitm.exchange import Exchange, Inspect
 from dpi_dual.mitm.feed import Feed
+from dpi_dual.mitm.lean import make_lean
 from dpi_dual.mitm.live import LivePath, read_headers
 from dpi_dual.mitm.modify import MAX_BODY, change_body, change_headers, rewrites_body
 from dpi_dual.mitm.origins import host_only
@@ -34,6 +34,7 @@ from dpi_dual.settings import Backend
 log = logging.getLogger(__name__)
 
 STATE = "dpi_dual"
+INTERNAL = frozenset({PORT_HEADER.lower().encode(), REPLAY_HEADER.lower().encode()})
 MAX_LIMITED = 10_000
 COUNT_S = 1.0
 #: Bodies of these are messages that go both ways at once: holding one back would stop the conversation.
@@ -86,6 +87,7 @@ class Addon:
         loader.add_option("dpi_block_threats", bool, default.block_threats, "Refuse requests found guilty.")
         loader.add_option("dpi_buffer_dir", str, "", "Directory of Buffer B; empty: UCI's, or its default.")
         loader.add_option("dpi_key_file", str, "", "Keep Buffer B's key there (0600); empty: in memory only.")
+        loader.add_option("dpi_lean", bool, True, "Leave mitmproxy's unused addons out of each request's way.")
         loader.add_option("dpi_backends", Sequence[str], [], "Published services, host=address:port each.")
 
     def configure(self, updated: set[str]) -> None:
@@ -107,6 +109,8 @@ class Addon:
         key = key_from_file(ctx.options.dpi_key_file) if ctx.options.dpi_key_file else new_key()
         self.feed = Feed(directory, key, self.live.policy, self._heard, self.counts)
         self.feed.start()
+        if ctx.options.dpi_lean:
+            log.debug("dpi-dual: not asked about requests: %s", ", ".join(make_lean()))
         self._timer = asyncio.get_running_loop().call_later(COUNT_S, self._count)
 
     def _first_policy(self, directory: str) -> Policy:
@@ -188,7 +192,7 @@ class Addon:
             return
         live = self.live
         request = flow.request
-        heads = read_headers(request.headers.fields, request.authority if request.is_http2 else "")
+        heads = read_headers(request.headers.fields, request.authority if request.is_http2 else None)
         peer, port = flow.client_conn.peername[:2]
         client = live.trusted.client(peer, port, heads.forwarded, heads.port)
         trusted = (address_of(peer) or peer) in live.trusted
@@ -199,8 +203,7 @@ class Addon:
         flow.metadata[STATE] = exchange
         self.counts["requests"] += 1
         if heads.internal:
-            for name in (PORT_HEADER, REPLAY_HEADER):
-                request.headers.pop(name, None)
+            request.headers.fields = tuple(pair for pair in request.headers.fields if pair[0].lower() not in INTERNAL)
         if heads.forwarded and not trusted:
             # Whoever wrote it, the origin is not to believe it either.
             request.headers["X-Forwarded-For"] = client.ip
@@ -229,13 +232,8 @@ class Addon:
 
     def _prepare_body(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         request = flow.request
-        try:
-            expected = expected_http_body_size(request)
-        except ValueError:
-            return  # mitmproxy refuses it
-        if request.is_http2 and "content-length" not in request.headers:
-            expected = None
-        if expected is not None and 0 <= expected <= exchange.live.mitm.max_body:
+        expected = exchange.heads.length
+        if expected is not None and expected <= exchange.live.mitm.max_body:
             return
         if exchange.answered:
             if expected is None and request.method in ("GET", "HEAD"):
@@ -335,8 +333,8 @@ class Addon:
         rules = live.on_response.of(exchange.host, exchange.path) if live.on_response else []
         if rules:
             change_headers(rules, response.headers)
-        size = expected_http_body_size(flow.request, response)
-        if size is not None and 0 <= size <= MAX_BODY:
+        length = next((value for name, value in response.headers.fields if name.lower() == b"content-length"), b"")
+        if length.isdigit() and int(length) <= MAX_BODY:
             return
         if rewrites_body(rules):
             self.counts["modify_skipped"] += 1
@@ -384,11 +382,13 @@ class Addon:
         if response is not None:
             status = status or response.status_code
             latency = max((response.timestamp_start or 0.0) - (request.timestamp_end or exchange.at), 0.0)
-            kind = response.headers.get("content-type", "").partition(";")[0][:64]
+            kind = resend.content_type(response)
             if exchange.response_size < 0:
                 size = len(response.raw_content or b"")
-        head = {"t": "response", "id": exchange.id, "status": status, "size": size, "type": kind}
-        self.feed.tell({**head, "latency_ms": 1000 * latency})
+        ms = round(1000 * latency, 3)
+        self.feed.tell(
+            {"t": "response", "id": exchange.id, "status": status, "size": size, "type": kind, "latency_ms": ms}
+        )
 
     @_guarded
     def error(self, flow: http.HTTPFlow) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 #: HAProxy passes the client's port in it, so that an alert joins its exact flow. Never reaches the origin.
@@ -27,6 +28,7 @@ class Client(NamedTuple):
     port: int
 
 
+@lru_cache(4096)
 def address_of(text: str) -> str:
     """`text` as a plain address, an empty string if it is none; knows `[v6]:port`, `v4:port` and mapped IPv4."""
     text = text.strip().strip('"')[:64]

@@ -5,27 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from dpi_dual.mitm.policy import Policy
 from dpi_dual.settings import Exclusion
+from dpi_dual.waf.core_rules import CrsUnavailableError
+from dpi_dual.waf.crs import BuiltinDeepRules, DeepRules, Rules
 from dpi_dual.waf.quick import QuickRules
-from dpi_dual.waf.request import Request
 from dpi_dual.waf.signatures import Signature
 from dpi_dual.waf.verdict import CATEGORIES, Hit, Verdict, combined_score
 
 STRICT = 3
-MOST_PARANOID = 4
 MAX_CANDIDATES = 50
 MAX_PATTERN = 512
 MAX_HITS = 50
-
-
-class Rules(Protocol):
-    """Either tier."""
-
-    def judge(self, request: Request) -> Verdict:
-        """The verdict on one request."""
 
 
 class CandidateError(ValueError):
@@ -64,30 +57,23 @@ class Deep:
 
 
 def deep_rules(policy: Policy, paranoia: int = 0, candidates: Candidates = Candidates()) -> Deep:
-    """CRS when it is wanted and there, else the built-in rules one level stricter than the live path's."""
-    level = paranoia or policy.mitm.paranoia
+    """CRS when it is wanted and there, else the built-in rules one level stricter than the live path's.
+
+    Candidate rules are tried in the quick tier, which replay always runs beside this one.
+    """
+    mitm = policy.mitm
+    level = paranoia or mitm.paranoia
+    exclusions = (*policy.exclusion, *candidates.exclusions)
     problem = ""
-    if policy.mitm.waf_engine != "builtin":
+    if mitm.waf_engine != "builtin":
         try:
-            return Deep(_crs(policy, level, candidates), "crs")
-        except (ImportError, OSError, ValueError, RuntimeError) as error:
-            if policy.mitm.waf_engine == "crs":
+            crs = DeepRules(level, mitm.crs_dir, exclusions, mitm.alert_threshold, mitm.block_threshold)
+            return Deep(crs, "crs")
+        except CrsUnavailableError as error:
+            if mitm.waf_engine == "crs":
                 problem = f"the Core Rule Set cannot be used ({error}); the built-in rules stand in"
-    stricter = paranoia or min(level + 1, MOST_PARANOID)
-    return Deep(quick_rules(policy, stricter, candidates), "builtin", problem)
-
-
-def _crs(policy: Policy, paranoia: int, candidates: Candidates) -> Rules:
-    from dpi_dual.waf.crs import DeepRules
-
-    rules: Rules = DeepRules(
-        paranoia,
-        policy.mitm.crs_dir,
-        (*policy.exclusion, *candidates.exclusions),
-        policy.mitm.alert_threshold,
-        policy.mitm.block_threshold,
-    )
-    return rules
+    builtin = BuiltinDeepRules(level, exclusions, mitm.alert_threshold, mitm.block_threshold)
+    return Deep(builtin, "builtin", problem)
 
 
 def merged(verdicts: Sequence[Verdict], more: Iterable[Hit] = (), block_threshold: int = 50) -> Verdict:

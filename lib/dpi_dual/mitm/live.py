@@ -4,58 +4,99 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dpi_dual.mitm.client import PORT_HEADER, REPLAY_HEADER, TrustedProxies
 from dpi_dual.mitm.judge import quick_rules
 from dpi_dual.mitm.modify import Modifications
 from dpi_dual.mitm.origins import Origins
 from dpi_dual.mitm.policy import Policy
-from dpi_dual.mitm.record import MAX_TARGET, Pairs, bounded_headers
+from dpi_dual.mitm.record import MAX_HEADER_BYTES, MAX_HEADERS, MAX_TARGET, Pairs
 from dpi_dual.waf.normalise import text_of
 from dpi_dual.waf.request import parse
 from dpi_dual.waf.verdict import Verdict
 
-_PORT, _REPLAY = PORT_HEADER.lower().encode(), REPLAY_HEADER.lower().encode()
+_PORT, _REPLAY = PORT_HEADER.lower(), REPLAY_HEADER.lower()
 
 
 @dataclass(slots=True)
 class Heads:
     """The headers of a request, read in one pass."""
 
-    pairs: Pairs
-    cut: bool
-    forwarded: list[str]
-    port: str
     host: str
-    encoding: str
-    internal: bool
+    pairs: Pairs = ()
+    cut: bool = False
+    """There were more than a copy takes."""
+    forwarded: list[str] = field(default_factory=list)
+    port: str = ""
+    encoding: str = ""
+    length: int | None = 0
+    """Bytes of the body to come; None: told only by its end."""
+    internal: bool = False
     """Headers of ours were among them: they must not reach the origin."""
 
 
-def read_headers(fields: Iterable[tuple[bytes, bytes]], authority: str) -> Heads:
-    """Raw header fields as text; `authority` is HTTP/2's, empty for HTTP/1."""
-    pairs: list[tuple[str, str]] = [("host", authority)] if authority else []
-    heads = Heads((), False, [], "", authority, "", False)
+class _Names(dict[bytes, tuple[str, str]]):
+    """Header names as text and in lower case; the same few dozen come with every request."""
+
+    def __missing__(self, raw: bytes) -> tuple[str, str]:
+        if len(self) >= 1024:
+            self.clear()
+        text = raw.decode("latin-1")
+        pair = (text, text.lower())
+        if len(raw) <= 64:
+            self[raw] = pair
+        return pair
+
+
+_names = _Names()
+_SPECIAL = frozenset(
+    {_PORT, _REPLAY, "x-forwarded-for", "host", "content-encoding", "content-length", "transfer-encoding"}
+)
+
+
+def read_headers(fields: Iterable[tuple[bytes, bytes]], authority: str | None) -> Heads:
+    """Raw header fields as text; `authority` is HTTP/2's, None for HTTP/1.
+
+    HTTP/2 needs no Content-Length: what has none there may still have a body.
+    """
+    http2 = authority is not None
+    heads = Heads(authority or "", length=None if http2 else 0)
+    pairs: list[tuple[str, str]] = [("host", heads.host)] if authority else []
+    room = MAX_HEADER_BYTES
     for raw, value in fields:
-        name = raw.lower()
-        if name in (_PORT, _REPLAY):
-            heads.internal = True
-            if name == _PORT:
-                heads.port = value[:8].decode("latin-1")
-            continue
+        name, lower = _names[raw]
         text = value.decode("ascii") if value.isascii() else text_of(value)
-        if name == b"x-forwarded-for":
-            heads.forwarded.append(text[:2048])
-        elif name == b"host":
-            if authority:
-                continue
-            heads.host = heads.host or text
-        elif name == b"content-encoding":
-            heads.encoding = text.lower().strip()
-        pairs.append((raw.decode("latin-1"), text))
-    heads.pairs, heads.cut = bounded_headers(pairs)
+        if lower in _SPECIAL and not _special(heads, lower, text, bool(authority)):
+            continue
+        room -= len(raw) + len(value)
+        if room < 0 or len(pairs) >= MAX_HEADERS:
+            heads.cut = True
+            continue
+        pairs.append((name, text))
+    heads.pairs = tuple(pairs)
     return heads
+
+
+def _special(heads: Heads, name: str, text: str, authority: bool) -> bool:
+    """Notes what is needed here; False for what is no part of the copy."""
+    if name in (_PORT, _REPLAY):
+        heads.internal = True
+        heads.port = text[:8] if name == _PORT else heads.port
+        return False
+    if name == "x-forwarded-for":
+        heads.forwarded.append(text[:2048])
+    elif name == "host":
+        heads.host = heads.host or text
+        return not authority
+    elif name == "content-encoding":
+        heads.encoding = text.lower().strip()
+    elif name == "transfer-encoding":
+        heads.length = None
+    elif heads.length is not None or authority:
+        # mitmproxy refuses what is no number, and two that differ.
+        heads.length = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+    return True
 
 
 def inflated(body: bytes, encoding: str, most: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,13 +55,15 @@ class Record:
 
 
 def encode_verdict(verdict: Verdict) -> dict[str, Any]:
-    """A verdict for the wire."""
-    return verdict.as_dict()
+    """A verdict for the wire; most find nothing."""
+    return verdict.as_dict() if verdict.rules else {"tier": verdict.tier}
 
 
 def decode_verdict(given: Any) -> Verdict:
     """The inverse of `encode_verdict`; raises WireError."""
     try:
+        if "rules" not in given:
+            return Verdict(0, (), (), False, False, str(given["tier"]))
         hits = tuple(
             Hit(str(hit["rule"]), str(hit["category"]), str(hit["place"]), str(hit["matched"]), int(hit["score"]))
             for hit in given["rules"]
@@ -129,18 +130,6 @@ def record_of(head: dict[str, Any], body: bytes) -> Record:
 def decode_record(frame: bytes) -> Record:
     """The record of a whole frame; raises WireError."""
     return record_of(*decode_frame(frame))
-
-
-def bounded_headers(pairs: Iterable[tuple[str, str]]) -> tuple[Pairs, bool]:
-    """The headers that fit into a copy, and whether some did not."""
-    kept: list[tuple[str, str]] = []
-    room = MAX_HEADER_BYTES
-    for name, value in pairs:
-        room -= len(name) + len(value)
-        if len(kept) >= MAX_HEADERS or room < 0:
-            return tuple(kept), True
-        kept.append((name, value))
-    return tuple(kept), False
 
 
 def without_body(record: Record) -> Record:

@@ -16,7 +16,6 @@ from dpi_dual.mitm.judge import (
     STRICT,
     CandidateError,
     Candidates,
-    Rules,
     candidates_of,
     deep_rules,
     merged,
@@ -25,6 +24,7 @@ from dpi_dual.mitm.judge import (
 from dpi_dual.mitm.record import Record
 from dpi_dual.mitm.redact import is_redacted
 from dpi_dual.mitm.ring import Entry
+from dpi_dual.waf.crs import Rules
 from dpi_dual.waf.request import Request
 from dpi_dual.waf.verdict import Verdict
 

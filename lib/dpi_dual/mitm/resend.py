@@ -47,6 +47,14 @@ def flow_of(head: dict[str, Any], body: bytes, origin: Origin) -> http.HTTPFlow:
     return flow
 
 
+def content_type(response: http.Response) -> str:
+    """Without parameters; read from the raw fields, as it is asked for with every response."""
+    for name, value in response.headers.fields:
+        if name.lower() == b"content-type":
+            return value[:64].partition(b";")[0].decode("latin-1")
+    return ""
+
+
 def outcome(flow: http.HTTPFlow) -> dict[str, Any]:
     """How a flow made by `flow_of` was answered; 502 if it was not."""
     head: dict[str, Any] = {"t": "resent", "id": flow.metadata.pop(MARK), "status": 502}
@@ -56,7 +64,7 @@ def outcome(flow: http.HTTPFlow) -> dict[str, Any]:
         head.update(
             status=response.status_code,
             size=len(response.raw_content or b""),
-            type=response.headers.get("content-type", "").partition(";")[0][:64],
+            type=content_type(response),
             latency_ms=1000 * max((response.timestamp_start or started) - started, 0.0),
         )
     return head

@@ -14,6 +14,9 @@ MAX_LINE = 512 * 1024
 #: The analyser's socket in `buffer_dir`.
 SOCKET = "analyser.sock"
 
+#: Made once: `json.dumps` with separators makes an encoder for each call, which costs as much as the encoding.
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 _LENGTHS = struct.Struct("!II")
 
 
@@ -23,7 +26,7 @@ class WireError(ValueError):
 
 def encode_frame(head: Any, payload: bytes = b"") -> bytes:
     """Two lengths, the head as JSON, then raw bytes: a body needs no encoding."""
-    text = json.dumps(head, separators=(",", ":")).encode("ascii")
+    text = _encode(head).encode("ascii")
     return _LENGTHS.pack(len(text), len(payload)) + text + payload
 
 
