@@ -158,7 +158,10 @@ class Figures:
         return sum(total.value for total in self._client_bytes.values())
 
     def settle(self, client_bytes: int, patience_s: float, sleep: Callable[[float], None] = time.sleep) -> bool:
-        """The traffic has stopped: waits until the product has accounted for what went over the wire; False when no more seems to come."""
+        """The traffic has stopped: waits until the product has accounted for all that went over the wire.
+
+        False when no more seems to come.
+        """
         self._ended = self._clock()
         deadline = self._ended + patience_s
         known, quiet_since = self.lan_bytes, self._ended
