@@ -25,8 +25,8 @@ test:
 
 lint:
 	@PYTHON=$(PYTHON) lab/bootstrap
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check --no-cache .
+	@$(PY) -m ruff format --no-cache --check .
 	@$(PY) -m mypy
 
 bench:

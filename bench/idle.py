@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from lab.engine import running_engine
 from bench.row import Row
+from lab.engine import running_engine
 
 WATCHED_S = 30.0
 

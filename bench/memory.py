@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-from lab.engine import RunningEngine, running_engine
 from bench.row import Row
+from lab.engine import RunningEngine, running_engine
 
 FLOWS, CLIENTS = 10_000, 500
 BUDGET_MIB = 45

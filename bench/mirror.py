@@ -6,8 +6,8 @@ import re
 import statistics
 import sys
 
-from lab.engine import ROOT
 from bench.row import Row
+from lab.engine import ROOT
 from lab.netns import Namespace, veth
 
 ROUNDS = 7

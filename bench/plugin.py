@@ -6,8 +6,8 @@ import statistics
 import subprocess
 import time
 
-from lab.engine import ROOT, running_engine
 from bench.row import Row
+from lab.engine import ROOT, running_engine
 
 PAIRS = 150
 
