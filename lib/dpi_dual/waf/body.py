@@ -89,7 +89,7 @@ def _flatten(collector: Collector, document: Any) -> None:
                 stack += [(place, inner, depth + 1) for inner in reversed(value)]
 
 
-_WORD = re.compile(r"[\w\-]{1,128}")
+_WORD = re.compile(r"(?!__)[\w\-]{1,128}")
 
 _XML_TEXT = re.compile(r">([^<>]{1,65536})<")
 _XML_TAG = re.compile(r"<([a-zA-Z_][\w:.\-]{0,127})([^<>]{0,8192})>")
@@ -135,26 +135,30 @@ def _add_multipart(collector: Collector, content_type: str, body: str) -> bool:
     for part in parts[1 : MAX_PARTS + 1]:
         if part.startswith("--"):
             break
-        head, blank, content = part.lstrip("\r\n").replace("\r\n", "\n").partition("\n\n")
-        if not blank:
-            collector.malformed.add("multipart")
-            collector.add("body", "", part)
-            continue
-        name, filename = "", None
-        for is_file, star, quoted, bare in _DISPOSITION.findall(head[:8192]):
-            found = quoted or bare
-            if star and "''" in found:
-                found = percent_decoded(found.partition("''")[2])
-            if is_file:
-                filename = found
-            else:
-                name = found
-        if name and not _WORD.fullmatch(name):
-            collector.add("names", name, name)
-        content = content.removesuffix("\n")
-        if filename is None:
-            collector.add("args", name, content)
-        else:
-            collector.add("files", name, filename)
-            collector.add("file_content", name, content)
+        _add_part(collector, part)
     return True
+
+
+def _add_part(collector: Collector, part: str) -> None:
+    head, blank, content = part.lstrip("\r\n").replace("\r\n", "\n").partition("\n\n")
+    if not blank:
+        collector.malformed.add("multipart")
+        collector.add("body", "", part)
+        return
+    name, filename = "", None
+    for is_file, star, quoted, bare in _DISPOSITION.findall(head[:8192]):
+        found = quoted or bare
+        if star and "''" in found:
+            found = percent_decoded(found.partition("''")[2])
+        if is_file:
+            filename = found
+        else:
+            name = found
+    if name and not _WORD.fullmatch(name):
+        collector.add("names", name, name)
+    content = content.removesuffix("\n")
+    if filename is None:
+        collector.add("args", name, content)
+    else:
+        collector.add("files", name, filename)
+        collector.add("file_content", name, content)

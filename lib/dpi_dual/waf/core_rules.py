@@ -42,7 +42,9 @@ class CrsHit:
 def rules_directory(crs_dir: str = "") -> Path:
     """The directory of `.conf` files: `crs_dir` (or its `rules/`, as CRS 4 is unpacked), else Debian's."""
     if crs_dir:
-        found = next((path for path in (Path(crs_dir), Path(crs_dir, "rules")) if any(path.glob("REQUEST-9*.conf"))), None)
+        found = next(
+            (path for path in (Path(crs_dir), Path(crs_dir, "rules")) if any(path.glob("REQUEST-9*.conf"))), None
+        )
         if found is None:
             raise CrsUnavailableError(f"{crs_dir} holds no Core Rule Set (REQUEST-9*.conf)")
         return found
@@ -70,7 +72,8 @@ SecRule REQUEST_HEADERS:Content-Type "^(?:application(?:/soap\\+|/)|text/)xml" \
  "id:200000,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=XML"
 SecRule REQUEST_HEADERS:Content-Type "^application/(?:[\\w.-]+\\+)?json" \
  "id:200001,phase:1,t:none,t:lowercase,pass,nolog,ctl:requestBodyProcessor=JSON"
-SecAction "id:900990,phase:1,nolog,pass,t:none,setvar:tx.crs_setup_version={version},setvar:tx.{level}={paranoia}{extra},\
+SecAction "id:900990,phase:1,nolog,pass,t:none,\
+setvar:tx.crs_setup_version={version},setvar:tx.{level}={paranoia}{extra},\
 setvar:tx.enforce_bodyproc_urlencoded=1,setvar:tx.allowed_methods=GET HEAD POST OPTIONS PUT PATCH DELETE"
 """
 
@@ -126,7 +129,9 @@ class CoreRuleSet:
 
 def _is_three(directory: Path) -> bool:
     """Whether these are CRS 3 rules, by the variable in which they keep the paranoia level."""
-    return "tx.executing_paranoia_level" in (directory / "REQUEST-901-INITIALIZATION.conf").read_text("utf-8", "replace")
+    return "tx.executing_paranoia_level" in (directory / "REQUEST-901-INITIALIZATION.conf").read_text(
+        "utf-8", "replace"
+    )
 
 
 def _printable(text: str) -> str:

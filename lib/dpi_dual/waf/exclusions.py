@@ -36,7 +36,10 @@ class Exclusion:
 
 def _pattern(wildcard: str, ignore_case: bool = False) -> re.Pattern[str]:
     # Runs of `*` become one: each `.*` more would make a long text that does not match slower by a power.
-    parts = (".*" if part.startswith("*") else "." if part == "?" else re.escape(part) for part in re.findall(r"\*+|\?|[^*?]+", wildcard))
+    parts = (
+        ".*" if part.startswith("*") else "." if part == "?" else re.escape(part)
+        for part in re.findall(r"\*+|\?|[^*?]+", wildcard)
+    )
     return re.compile("".join(parts), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 

@@ -100,7 +100,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 #: Forms that databases, browsers and file systems take for ASCII: full width, look-alikes with best-fit mappings.
-_LOOK_ALIKE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_LOOK_ALIKE: dict[int, int | None] = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _LOOK_ALIKE |= {
     0x3000: 0x20,
     0x00A0: 0x20,
@@ -120,7 +120,7 @@ _LOOK_ALIKE |= {
     0x200D: None,
     0xFEFF: None,
     0x00AD: None,
-}  # type: ignore[dict-item]
+}
 
 _UTF7 = re.compile(r"\+(A(?:Dw|D4|CI|Cc|Cg|Ck|C8|D0|Hs|H0))-?")
 _UTF7_CHARS = {
@@ -192,7 +192,9 @@ def _shell_noise(match: re.Match[str]) -> str:
     return " " if "ifs" in match[0] else ""
 
 
-_QUOTED_LETTERS = re.compile(r"(?<=[a-z0-9/])['\"](?=[a-z0-9/])|(?<=[\s;|&(`])['\"](?=[a-z/])|(?<=[a-z])['\"](?=[\s;|&])")
+_QUOTED_LETTERS = re.compile(
+    r"(?<=[a-z0-9/])['\"](?=[a-z0-9/])|(?<=[\s;|&(`])['\"](?=[a-z/])|(?<=[a-z])['\"](?=[\s;|&])"
+)
 
 
 def shell_view(text: str) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dpi_dual.waf.request import Request
 from dpi_dual.waf.verdict import Hit, cleaned
 
 #: RFC 9110, WebDAV (RFC 4918, 3253, 5323) and PATCH (RFC 5789): what services behind a router really use.
-METHODS = frozenset(
-    "GET HEAD POST PUT DELETE PATCH OPTIONS PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH CHECKOUT "
-    "CHECKIN MERGE MKACTIVITY VERSION-CONTROL MKCALENDAR ACL PURGE QUERY".split()
-)
+_METHODS_TEXT = """
+GET HEAD POST PUT DELETE PATCH OPTIONS PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK REPORT SEARCH CHECKOUT
+CHECKIN MERGE MKACTIVITY VERSION-CONTROL MKCALENDAR ACL PURGE QUERY
+"""
+METHODS = frozenset(_METHODS_TEXT.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,7 @@ def hits(request: Request, paranoia: int) -> list[Hit]:
     return found
 
 
-def _headers(request: Request, report: object) -> None:
-    assert callable(report)
+def _headers(request: Request, report: Callable[[str, str, str], None]) -> None:
     lengths: list[str] = []
     coding = ""
     for name, value in request.headers:

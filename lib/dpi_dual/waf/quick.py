@@ -69,9 +69,8 @@ class QuickRules:
         for field in request.fields:
             kind, name, text = field
             if kind in _REPEATING:
-                if kind == "headers" and is_formal(name):
-                    field = Field("formal", name, text)
-                found += self._repeating(field)
+                formal = kind == "headers" and is_formal(name)
+                found += self._repeating(Field("formal", name, text) if formal else field)
             elif _QUIET.match(text):
                 quiet.append(field)
                 if self._paranoia > 1 and len(text) >= 16:

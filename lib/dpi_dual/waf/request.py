@@ -108,8 +108,8 @@ def _unplus(text: str) -> str:
     return percent_decoded(text.replace("+", " ")) if "%" in text or "+" in text else text
 
 
-#: A parameter name that needs no look of its own.
-_ORDINARY_NAME = re.compile(r"[A-Za-z0-9_.\-]*\Z")
+#: A name that needs no look of its own: neither a path into an object nor Python's or JavaScript's own.
+_ORDINARY_NAME = re.compile(r"(?!__)[A-Za-z0-9_\-]*\Z")
 
 
 def add_pairs(collector: Collector, encoded: str, whole: str) -> None:
@@ -156,12 +156,13 @@ def _add_cookies(collector: Collector, header: str) -> None:
 _ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{0,15}://([^/?#]*)")
 
 #: Headers that a browser or proxy makes from a fixed grammar; log4shell still hides there, injections do not.
-_FORMAL = frozenset(
-    "accept accept-encoding connection keep-alive content-length cache-control pragma upgrade-insecure-requests dnt te "
-    "date if-none-match if-match if-modified-since if-unmodified-since if-range expect upgrade priority "
-    "proxy-connection transfer-encoding authorization proxy-authorization etag content-md5 digest "
-    "x-csrf-token x-xsrf-token x-request-id traceparent tracestate".split()
-)
+_FORMAL_TEXT = """
+accept accept-encoding connection keep-alive content-length cache-control pragma upgrade-insecure-requests dnt
+te date if-none-match if-match if-modified-since if-unmodified-since if-range expect upgrade priority
+proxy-connection transfer-encoding authorization proxy-authorization etag content-md5 digest x-csrf-token
+x-xsrf-token x-request-id traceparent tracestate
+"""
+_FORMAL = frozenset(_FORMAL_TEXT.split())
 
 
 def is_formal(header: str) -> bool:

@@ -37,31 +37,34 @@ _KEYWORDS = {
     "T": "insert update delete drop create alter truncate exec execute declare shutdown waitfor merge handler call",
     "C": "case",
     "E": "exists",
-    "k": "all distinct distinctrow as when then else end offset outfile dumpfile join on values table set top delay cast "
-    "asc desc collate binary any some",
-    "w": "a an the to of for with at your you my we our us it its this that these those be are was were will can i he she "
-    "they them his her their about how what which who why best new more most other each every here there but so "
+    "k": "all distinct distinctrow as when then else end offset outfile dumpfile join on values table set top delay "
+    "cast asc desc collate binary any some",
+    "w": "a an the to of for with at your you my we our us it its this that these those be are was were will can i he "
+    "she they them his her their about how what which who why best new more most other each every here there but so "
     "also please have has had do does did if would should could me no yes your",
 }
 _WORDS = {word: letter for letter, words in _KEYWORDS.items() for word in words.split()}
 
-_FUNCTIONS = frozenset(
-    "ascii substr substring mid length char chr nchar concat concat_ws group_concat version database user current_user "
-    "system_user session_user count cast convert ifnull nullif iif if elt make_set hex unhex ord lower upper lcase ucase "
-    "left right md5 sha1 sha2 rand floor now sysdate schema exp json_keys json_extract gtid_subset gtid_subtract bin "
-    "coalesce greatest least instr locate position isnull char_length bit_length octet_length row_count found_rows "
-    "st_latfromgeohash polygon multipoint name_const last_insert_id current_database db_name user_name host_name object_id "
-    "quote_literal string_agg array_agg array_to_string xmltype bitand ctxsys rawtohex to_char decode listagg sqlite_version "
-    "quote hextoraw wm_concat reverse replace space repeat lpad rpad ltrim rtrim trim strcmp field find_in_set conv "
-    "format soundex sum avg min max unicode stuff suser_name is_srvrolemember is_member has_dbaccess patindex".split()
-)
-_DANGEROUS = frozenset(
-    "sleep benchmark pg_sleep extractvalue updatexml load_file load_extension xp_cmdshell xp_dirtree xp_regread xp_fileexist "
-    "sp_executesql sp_oacreate openrowset opendatasource openquery randomblob generate_series lo_import lo_export "
-    "pg_read_file pg_ls_dir pg_cancel_backend dblink dblink_connect receive_message get_host_address get_host_name "
-    "query_to_xml database_to_xml fn_xe_file_target_read_file sys_eval sys_exec httpuritype drithsx readfile writefile "
-    "is_free_lock get_lock master_pos_wait ordsys".split()
-)
+_FUNCTIONS_TEXT = """
+ascii substr substring mid length char chr nchar concat concat_ws group_concat version database user
+current_user system_user session_user count cast convert ifnull nullif iif if elt make_set hex unhex ord lower
+upper lcase ucase left right md5 sha1 sha2 rand floor now sysdate schema exp json_keys json_extract
+gtid_subset gtid_subtract bin coalesce greatest least instr locate position isnull char_length bit_length
+octet_length row_count found_rows st_latfromgeohash polygon multipoint name_const last_insert_id
+current_database db_name user_name host_name object_id quote_literal string_agg array_agg array_to_string
+xmltype bitand ctxsys rawtohex to_char decode listagg sqlite_version quote hextoraw wm_concat reverse replace
+space repeat lpad rpad ltrim rtrim trim strcmp field find_in_set conv format soundex sum avg min max unicode
+stuff suser_name is_srvrolemember is_member has_dbaccess patindex
+"""
+_FUNCTIONS = frozenset(_FUNCTIONS_TEXT.split())
+_DANGEROUS_TEXT = """
+sleep benchmark pg_sleep extractvalue updatexml load_file load_extension xp_cmdshell xp_dirtree xp_regread
+xp_fileexist sp_executesql sp_oacreate openrowset opendatasource openquery randomblob generate_series
+lo_import lo_export pg_read_file pg_ls_dir pg_cancel_backend dblink dblink_connect receive_message
+get_host_address get_host_name query_to_xml database_to_xml fn_xe_file_target_read_file sys_eval sys_exec
+httpuritype drithsx readfile writefile is_free_lock get_lock master_pos_wait ordsys
+"""
+_DANGEROUS = frozenset(_DANGEROUS_TEXT.split())
 _PREFIXED = ("dbms_", "utl_", "ctxsys", "xp_", "ordsys", "owa_")
 
 _TOKEN = re.compile(
@@ -78,6 +81,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _KINDS = {"string": "s", "comment": "c", "number": "1", "variable": "v", "compare": "=", "logic": "&", "math": "a"}
+_GOES_ON = re.compile(r"[\s'’]{0,4}[^\W\d]|\Z|[.!?]")
 _CALL = re.compile(r"\s{0,4}\(")
 
 
@@ -91,6 +95,9 @@ def _tokens(text: str, position: int) -> str:
         if kind == "word":
             word = match[0]
             letter = _WORDS.get(word, "")
+            if letter == "w" and not _GOES_ON.match(text, match.end()):
+                # `a` before a word is English, `a` before `=` or `,` is a column.
+                letter = ""
             if letter in ("", "k", "1", "O", "w") and _CALL.match(text, match.end()):
                 if word in _DANGEROUS or word.startswith(_PREFIXED):
                     # `time.sleep(5)` is a program's, `dbms_pipe.receive_message(` the database's.
@@ -128,7 +135,9 @@ def _simple(letters: str) -> str:
 _PHRASES = tuple(
     (
         quote,
-        re.compile(rf"(?:(?<=[\s(:=+\-,&|\[{{])|\A){quote}(?=[^{quote}]{{0,60}}\w)[^\s{quote}](?:[^{quote}]{{0,200}}[^\s{quote}])?{quote}(?=[\s),.;:!?&\]}}]|\Z)"),
+        re.compile(
+            rf"(?:(?<=[\s(:=+\-,&|\[{{])|\A){quote}(?=[^{quote}]{{0,60}}\w)[^\s{quote}](?:[^{quote}]{{0,200}}[^\s{quote}])?{quote}(?=[\s),.;:!?&\]}}]|\Z)"
+        ),
     )
     for quote in "'\"`"
 )

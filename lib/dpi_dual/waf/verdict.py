@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 #: The categories of DESIGN's WAF section; `rate_limit` and `anomaly` come from behaviour, not from one request.
-CATEGORIES = frozenset(
-    "xss sqli lfi rce ssrf path_traversal scanner rfi xxe log4shell shellshock nosqli ssti ldap crlf php java "
-    "protocol rate_limit anomaly".split()
-)
+_CATEGORIES_TEXT = """
+xss sqli lfi rce ssrf path_traversal scanner rfi xxe log4shell shellshock nosqli ssti ldap crlf php java
+protocol rate_limit anomaly
+"""
+CATEGORIES = frozenset(_CATEGORIES_TEXT.split())
 
 ALERT_THRESHOLD = 30
 BLOCK_THRESHOLD = 50
@@ -77,8 +78,8 @@ def cleaned(text: str) -> str:
 def combined_score(hits: Iterable[Hit], alert_threshold: int = ALERT_THRESHOLD) -> int:
     """Independent evidence adds up towards 100 and never over it.
 
-    A rule counts once however often it matched. A rule too weak to raise an alert by itself counts only beside others at
-    the same place: a long ordinary form has many places, and a weak sign in each of them proves nothing.
+    A rule counts once however often it matched. A rule too weak to raise an alert by itself counts only beside others
+    at the same place: a long ordinary form has many places, and a weak sign in each of them proves nothing.
     """
     strong: dict[str, int] = {}
     weak: dict[str, dict[str, int]] = {}

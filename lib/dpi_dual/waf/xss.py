@@ -13,27 +13,30 @@ _TAG = re.compile(r"<[/!?%]?\s{0,4}([a-z][\w:\-]{0,30})([^<>]{0,2048})")
 _BLANK = re.compile(r"[\x00-\x20]+")
 
 #: Events that fire without a name of their own making; `on…=` of anything else is no handler.
-_EVENTS = (
-    "abort activate afterprint afterscriptexecute afterupdate animation\\w{0,16} auxclick beforeactivate beforecopy beforecut "
-    "beforedeactivate beforeinput beforematch beforepaste beforeprint beforescriptexecute beforetoggle beforeunload begin "
-    "blur bounce cancel canplay canplaythrough cellchange change click close contentvisibilityautostatechange contextmenu "
-    "copy cuechange cut dataavailable datasetchanged datasetcomplete dblclick deactivate drag drag\\w{1,6} drop "
-    "durationchange emptied end ended error errorupdate filterchange finish focus focusin focusout focuschange formchange "
-    "forminput formdata fullscreenchange hashchange help input invalid key\\w{1,6} languagechange layoutcomplete load "
-    "load\\w{1,8} losecapture message mouse\\w{1,6} mousewheel move moveend movestart offline online page\\w{1,8} paste pause "
-    "play playing pointer\\w{1,14} popstate progress propertychange ratechange readystatechange repeat reset resize "
-    "resizeend resizestart reverse rowdelete rowenter rowexit rowsinserted scroll scroll\\w{1,10} search seeked seeking "
-    "securitypolicyviolation seek select selectionchange selectstart show slotchange stalled start stop storage submit "
-    "suspend syncrestored timeout timeupdate toggle touch\\w{1,8} trackchange transition\\w{1,8} undo unhandledrejection "
-    "unload urlflip volumechange waiting webkit\\w{1,30} wheel"
-)
+_EVENTS = r"""
+abort activate afterprint afterscriptexecute afterupdate animation\w{0,16} auxclick beforeactivate beforecopy
+beforecut beforedeactivate beforeinput beforematch beforepaste beforeprint beforescriptexecute beforetoggle
+beforeunload begin blur bounce cancel canplay canplaythrough cellchange change click close
+contentvisibilityautostatechange contextmenu copy cuechange cut dataavailable datasetchanged datasetcomplete
+dblclick deactivate drag drag\w{1,6} drop durationchange emptied end ended error errorupdate filterchange
+finish focus focusin focusout focuschange formchange forminput formdata fullscreenchange hashchange help input
+invalid key\w{1,6} languagechange layoutcomplete load load\w{1,8} losecapture message mouse\w{1,6} mousewheel
+move moveend movestart offline online page\w{1,8} paste pause play playing pointer\w{1,14} popstate progress
+propertychange ratechange readystatechange repeat reset resize resizeend resizestart reverse rowdelete
+rowenter rowexit rowsinserted scroll scroll\w{1,10} search seeked seeking securitypolicyviolation seek select
+selectionchange selectstart show slotchange stalled start stop storage submit suspend syncrestored timeout
+timeupdate toggle touch\w{1,8} trackchange transition\w{1,8} undo unhandledrejection unload urlflip
+volumechange waiting webkit\w{1,30} wheel
+"""
 _HANDLER = re.compile(rf"(?:^|[\s/\"'`,;\x00-\x20])on(?:{'|'.join(_EVENTS.split())})\s{{0,8}}=")
 #: In a tag, anything after `on` runs sooner or later: new events come every year.
 _ANY_HANDLER = re.compile(r"(?:^|[\s/\"'`])on[a-z]{3,40}\s{0,8}=")
 #: A value that ends the attribute it was put into, then adds one of its own.
 _BREAKOUT = re.compile(rf"[\"'`>/\s]\s{{0,8}}on(?:{'|'.join(_EVENTS.split())})\s{{0,8}}=\s{{0,8}}(?=[^\s=&])")
 
-_SCHEME = re.compile(r"(?:java|vb|live|j)script:(?!\s{0,4}(?:void\(0?\)|;|\"|'|$|history\.|window\.print|false|#))|mocha:|data:(?:text/(?:html|javascript|xml)|image/svg|application/(?:xhtml|xml|javascript)|,<|;base64,phn)")
+_SCHEME = re.compile(
+    r"(?:java|vb|live|j)script:(?!\s{0,4}(?:void\(0?\)|;|\"|'|$|history\.|window\.print|false|#))|mocha:|data:(?:text/(?:html|javascript|xml)|image/svg|application/(?:xhtml|xml|javascript)|,<|;base64,phn)"
+)
 _URL_ATTRIBUTE = re.compile(
     r"(?:href|src|action|formaction|data|xlink:href|from|to|values|srcdoc|poster|background|lowsrc|dynsrc|code|content|style|codebase|"
     r"folder|url|srcset|manifest|ping)\s{0,8}=\s{0,8}[\"'`]?\s{0,8}([^\"'`>]{0,512})"
@@ -44,8 +47,25 @@ _SCRIPT_CALL = re.compile(
 )
 _RUNS = frozenset({"script", "x:script", "svg:script", "applet", "bgsound", "ilayer", "frameset"})
 _LOADS = frozenset({"iframe", "frame", "object", "embed", "base", "meta", "link", "layer", "portal", "import"})
-_FOREIGN = frozenset({"svg", "math", "xss", "isindex", "xml", "animate", "set", "foreignobject", "noembed", "xmp", "listing", "plaintext"})
-_STYLE = re.compile(r"expression\s{0,4}\(|-moz-binding|behaviou?r\s{0,4}:|@import|javascript:|url\s{0,4}\(\s{0,4}[\"']?\s{0,4}(?:javascript|data:text)|\\[0-9a-f]{2}")
+_FOREIGN = frozenset(
+    {
+        "svg",
+        "math",
+        "xss",
+        "isindex",
+        "xml",
+        "animate",
+        "set",
+        "foreignobject",
+        "noembed",
+        "xmp",
+        "listing",
+        "plaintext",
+    }
+)
+_STYLE = re.compile(
+    r"expression\s{0,4}\(|-moz-binding|behaviou?r\s{0,4}:|@import|javascript:|url\s{0,4}\(\s{0,4}[\"']?\s{0,4}(?:javascript|data:text)|\\[0-9a-f]{2}"
+)
 _BENIGN_SRC = re.compile(r"src\s{0,4}=\s{0,4}[\"']?(?:https?:)?//")
 
 
@@ -64,7 +84,10 @@ def detect(text: str) -> Iterator[tuple[str, str]]:
         if breakout and (count == 0 or "<" not in text[: breakout.start()]):
             start = breakout.start()
             script = _SCRIPT_CALL.search(text, breakout.end(), breakout.end() + 200)
-            yield "xss-attribute-breakout" if text[start] in "\"'`" or script else "xss-handler", text[start : start + 80]
+            yield (
+                "xss-attribute-breakout" if text[start] in "\"'`" or script else "xss-handler",
+                text[start : start + 80],
+            )
         elif not count:
             handler = _HANDLER.match(text)
             if handler:
@@ -87,20 +110,29 @@ def _tag(name: str, attributes: str, tag: str) -> Iterator[tuple[str, str]]:
             yield "xss-style", tag
         if "srcdoc" in attributes or "formaction" in attributes:
             yield "xss-script-url", tag
+    if not tag.startswith("</"):
+        yield from _by_name(name, attributes, tag)
+
+
+def _by_name(name: str, attributes: str, tag: str) -> Iterator[tuple[str, str]]:
     if name == "xss":
         yield "xss-loading-tag", tag
-    if name in _LOADS and not tag.startswith("</"):
+    elif name in _LOADS:
         if name == "meta" and "http-equiv" not in attributes:
             return
         if name == "link" and not ("stylesheet" in attributes or "import" in attributes):
             return
         if name == "base" and "href" not in attributes:
             return
-        rule = "xss-embedded-content" if name in ("iframe", "embed", "object", "link") and _ORDINARY_EMBED.search(attributes) else "xss-loading-tag"
+        rule = (
+            "xss-embedded-content"
+            if name in ("iframe", "embed", "object", "link") and _ORDINARY_EMBED.search(attributes)
+            else "xss-loading-tag"
+        )
         yield rule, tag
-    elif name in _FOREIGN and not tag.startswith("</"):
+    elif name in _FOREIGN:
         yield "xss-foreign-tag", tag
-    elif name == "style" and not tag.startswith("</"):
+    elif name == "style":
         yield "xss-style-tag", tag
 
 
