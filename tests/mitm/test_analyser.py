@@ -336,3 +336,19 @@ def test_a_full_database_loses_no_alert(engine: Make, tmp_path: Path) -> None:
     one.link.store.take("s", events)
     assert len(one.told) == 299
     assert [problem.code for problem in one.link.problems()][:1] == ["mitm_alerts_not_stored"]
+
+
+def test_a_request_that_is_too_slow_for_the_deep_tier_stops_nothing(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        body = b"a=" + b"'or " * 12_000
+        headers = (("host", "x"), ("content-type", "application/x-www-form-urlencoded"))
+        async with engine() as one:
+            addon.send(record(1, method="POST", headers=headers, body=body, quick=None), record(2))
+            addon.send(attack(9))
+            await one.until(lambda: [alert for alert in one.told if alert["id"] == f"{9:016x}"])
+            await one.until(lambda: one.link.buffer()["waiting"] == 0)
+            await one.until(lambda: one.link.counters().get("mitm_deep_too_slow", 0) == 1)
+            assert len(await one.link.context("198.51.100.7")) == 3
+
+    asyncio.run(go())

@@ -20,6 +20,7 @@ from dpi_dual import __version__
 from dpi_dual.mitm import folder as disk
 from dpi_dual.mitm import policy as policies
 from dpi_dual.mitm.analysis import Analysis
+from dpi_dual.mitm.deep import DeepWorker, GoneError, TooSlowError
 from dpi_dual.mitm.judge import CandidateError
 from dpi_dual.mitm.policy import Policy, PolicyError
 from dpi_dual.mitm.record import record_of
@@ -66,6 +67,7 @@ class Analyser:
         self._resent: dict[str, asyncio.Future[Answer]] = {}
         self._queries = asyncio.Semaphore(QUERIES)
         self._malformed = 0
+        self._deep_counts = {"deep_too_slow": 0, "deep_crashes": 0}
         self._shown: bytes = b""
 
     async def run(self) -> None:
@@ -103,13 +105,14 @@ class Analyser:
 
     async def _copies(self, reader: asyncio.StreamReader) -> None:
         frames = Frames()
-        while data := await reader.read(CHUNK):
-            for head, body in frames.feed(data):
-                try:
-                    self._frame(head, body)
-                except (WireError, ValueError, TypeError) as error:
-                    self._malformed += 1
-                    log.warning("a message of the addon is not understood: %s", error)
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(CHUNK):
+                for head, body in frames.feed(data):
+                    try:
+                        self._frame(head, body)
+                    except (WireError, ValueError, TypeError) as error:
+                        self._malformed += 1
+                        log.warning("a message of the addon is not understood: %s", error)
 
     def _frame(self, head: Answer, body: bytes) -> None:
         match head.get("t"):
@@ -138,14 +141,31 @@ class Analyser:
         self._to_addon({"t": "limit", "ip": ip, "until": until})
 
     async def _work(self) -> None:
-        """The deep tier, one copy at a time: between two, new copies are taken in and the engine is answered."""
-        while True:
-            if self.analysis.work():
+        """The deep tier, one copy at a time, in a process of its own."""
+        worker: DeepWorker | None = None
+        try:
+            while True:
+                waiting = self.analysis.take()
+                if waiting is None:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                if worker is None or worker.policy is not self.analysis.policy:
+                    if worker is not None:
+                        await worker.close()
+                    worker = DeepWorker(self.analysis.policy)
+                    worker.counts = self._deep_counts
+                verdict = None
+                try:
+                    verdict = await worker.judge(waiting.record)
+                except (TooSlowError, GoneError) as error:
+                    log.warning("request %s keeps its quick verdict: %s", waiting.record.id, error)
+                self.analysis.tier, self.analysis.problem = worker.tier, worker.problem
+                self.analysis.finish(waiting, verdict)
                 self._pump()
-                await asyncio.sleep(0)
-            else:
-                self._wake.clear()
-                await self._wake.wait()
+        finally:
+            if worker is not None:
+                await worker.close()
 
     # --- the engine
 
@@ -233,7 +253,7 @@ class Analyser:
     def _figures(self) -> None:
         message = {
             "figures": self.analysis.figures(),
-            "counters": {**self.analysis.counters(), "addon_malformed": self._malformed},
+            "counters": {**self.analysis.counters(), **self._deep_counts, "addon_malformed": self._malformed},
             "problems": self.analysis.problems(),
         }
         line = encode_line(message)

@@ -12,7 +12,7 @@ from dpi_dual.mitm import event
 from dpi_dual.mitm.anomaly import Anomaly, features, place_of
 from dpi_dual.mitm.behaviour import LIMIT_S, Behaviour, Finding
 from dpi_dual.mitm.forensic import ForensicLog
-from dpi_dual.mitm.judge import Deep, deep_rules, merged
+from dpi_dual.mitm.judge import merged
 from dpi_dual.mitm.policy import Policy
 from dpi_dual.mitm.record import Record
 from dpi_dual.mitm.redact import is_redacted, redacted
@@ -26,6 +26,8 @@ BACKLOG, BACKLOG_BYTES = 500, 16 * 1024 * 1024
 #: An anomaly by itself is told from here on, and its score stays below what would block.
 ANOMALY_ALERT = 85
 TOP_HOSTS = 10
+
+NOTHING = Verdict(0, (), (), False, False, "none")
 
 #: What the addon counts; the names it may send.
 ADDON_COUNTERS = (
@@ -43,7 +45,9 @@ ADDON_COUNTERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class Waiting:
+    """A copy whose turn in the deep tier is to come."""
+
     record: Record
     entry: Entry
 
@@ -72,8 +76,10 @@ class Analysis:
         self.forensic = ForensicLog(folder, seal, mitm.buffer_retention)
         self.behaviour = Behaviour()
         self.anomaly = Anomaly()
-        self.deep: Deep
-        self._backlog: deque[_Waiting] = deque()
+        self.tier = ""
+        """What the deep tier runs: crs or builtin; empty before it does."""
+        self.problem = ""
+        self._backlog: deque[Waiting] = deque()
         self._backlog_bytes = 0
         self.addon: dict[str, int] = dict.fromkeys(ADDON_COUNTERS, 0)
         self._counters = Counter[str]()
@@ -86,7 +92,6 @@ class Analysis:
         return Seal(self._key if policy.mitm.encrypt_buffer else None)
 
     def _prepare(self) -> None:
-        self.deep = deep_rules(self.policy)
         self.ring.grave_score = self.policy.mitm.block_threshold
 
     def reconfigure(self, policy: Policy) -> None:
@@ -121,14 +126,17 @@ class Analysis:
             for finding in self.behaviour.request(record.client_ip, now):
                 self._found(entry, finding, now)
         if guilty or not self.policy.mitm.async_analysis:
-            self._analyse(record, entry)
-            return guilty
-        self._backlog.append(_Waiting(record, entry))
-        self._backlog_bytes += len(record.body)
+            self._conclude(record, entry, quick, None)
+        if self.policy.mitm.async_analysis:
+            self._wait(Waiting(record, entry))
+        return guilty
+
+    def _wait(self, waiting: Waiting) -> None:
+        self._backlog.append(waiting)
+        self._backlog_bytes += len(waiting.record.body)
         while len(self._backlog) > BACKLOG or self._backlog_bytes > BACKLOG_BYTES:
             self._backlog_bytes -= len(self._backlog.popleft().record.body)
             self._counters["analysis_skipped"] += 1
-        return False
 
     def response(self, head: dict[str, Any]) -> None:
         """How a request was answered; found by its id."""
@@ -160,32 +168,28 @@ class Analysis:
 
     # --- the deep tier
 
-    @property
-    def waiting(self) -> int:
-        """Copies that wait for the deep tier."""
-        return len(self._backlog)
-
-    def work(self) -> bool:
-        """Analyses the next copy; False when none waits."""
+    def take(self) -> Waiting | None:
+        """The next copy for the deep tier; None when none waits."""
         if not self._backlog:
-            return False
+            return None
         waiting = self._backlog.popleft()
         self._backlog_bytes -= len(waiting.record.body)
-        self._analyse(waiting.record, waiting.entry)
-        return True
+        return waiting
 
-    def _analyse(self, record: Record, entry: Entry) -> None:
+    def finish(self, waiting: Waiting, deep: Verdict | None) -> None:
+        """What the deep tier made of a copy; None if it could not judge it."""
+        self._conclude(waiting.record, waiting.entry, waiting.record.quick, deep)
+
+    def _conclude(self, record: Record, entry: Entry, quick: Verdict | None, deep: Verdict | None) -> None:
         mitm = self.policy.mitm
-        started = time.perf_counter()
-        verdicts = [record.quick] if record.quick is not None else []
+        verdicts = [verdict for verdict in (quick, deep) if verdict is not None]
+        verdict = merged(verdicts, block_threshold=mitm.block_threshold) if verdicts else NOTHING
         place = place_of(record.method, record.host, record.path)
         anomaly = 0
-        if mitm.async_analysis or not verdicts:
-            request = record.request()
-            verdicts.append(self.deep.rules.judge(request))
-            entry.features = features(request)
+        if mitm.async_analysis:
+            entry.features = features(record.request())
             anomaly = self.anomaly.score(place, entry.features)
-        verdict = merged(verdicts, block_threshold=mitm.block_threshold)
+        told = entry.alert
         now = self._clock()
         self.ring.update(
             entry,
@@ -193,18 +197,17 @@ class Analysis:
             score=verdict.score,
             categories=verdict.categories,
             rules=tuple(f"{hit.rule} {hit.place}" for hit in verdict.rules[: event.MAX_RULES]),
-            alert=verdict.alert,
+            alert=verdict.alert or entry.blocked,
             anomaly=anomaly,
         )
-        took_us = round(1e6 * (time.perf_counter() - started))
-        if verdict.alert or entry.blocked:
+        if entry.alert and not told:
             self._alert(event.of_verdict(entry, verdict, verdict.score))
             for finding in self.behaviour.attacked(entry.client_ip, verdict.categories, now):
                 self._found(entry, finding, now)
-        elif anomaly >= ANOMALY_ALERT:
+        elif anomaly >= ANOMALY_ALERT and not told:
             self._alert(event.of_anomaly(entry, min(anomaly, mitm.block_threshold - 1)))
         if verdict.rules or anomaly:
-            self._log(record, entry, verdict, anomaly, took_us, now)
+            self._log(record, entry, verdict, anomaly, now)
         if entry.status:
             self._learn(entry)
 
@@ -232,7 +235,7 @@ class Analysis:
         self._distribution.update(alert["categories"])
         self.spool.add(alert)
 
-    def _log(self, record: Record, entry: Entry, verdict: Verdict, anomaly: int, took_us: int, now: float) -> None:
+    def _log(self, record: Record, entry: Entry, verdict: Verdict, anomaly: int, now: float) -> None:
         stored = redacted(record, self.policy.mitm.redact_headers).redacted
         self.forensic.write(
             {
@@ -240,7 +243,6 @@ class Analysis:
                 "tier": verdict.tier,
                 "hits": [_logged(hit, stored) for hit in verdict.rules[: event.MAX_RULES]],
                 "anomaly": anomaly,
-                "analysis_us": took_us,
             },
             now,
         )
@@ -270,7 +272,7 @@ class Analysis:
             "analysis_enabled": mitm.async_analysis,
             "replay_enabled": mitm.replay_on_alert,
             "blocking": mitm.block_threats,
-            "tier": self.deep.tier,
+            "tier": self.tier,
             "waiting": len(self._backlog),
             "unreported": len(self.spool),
         }
@@ -290,8 +292,8 @@ class Analysis:
     def problems(self) -> list[dict[str, str]]:
         """What an owner should know; the engine words nothing of it anew."""
         found = []
-        if self.deep.problem:
-            found.append({"code": "mitm_rules", "message": self.deep.problem})
+        if self.problem:
+            found.append({"code": "mitm_rules", "message": self.problem})
         if self.ring.full:
             found.append({"code": "mitm_buffer_full", "message": f"the buffer cannot be written: {self.ring.full}"})
         return found

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from dpi_dual.mitm import event
 from dpi_dual.mitm.analysis import Analysis
-from dpi_dual.mitm.judge import (
-    STRICT,
-    CandidateError,
-    Candidates,
-    candidates_of,
-    deep_rules,
-    merged,
-    quick_rules,
-)
+from dpi_dual.mitm.deep import DeepWorker, GoneError, TooSlowError
+from dpi_dual.mitm.judge import STRICT, CandidateError, candidates_of
+from dpi_dual.mitm.policy import Policy
 from dpi_dual.mitm.record import Record
 from dpi_dual.mitm.redact import is_redacted
 from dpi_dual.mitm.ring import Entry
-from dpi_dual.waf.crs import Rules
-from dpi_dual.waf.request import Request
 from dpi_dual.waf.verdict import Verdict
 
 DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
@@ -33,31 +21,9 @@ MAX_SHOWN = 100
 MAX_RESENT = 20
 #: ubus answers must come sooner than LuCI's 20 s.
 BUDGET_S = 12.0
-#: A pattern that somebody tries may be slow; so long for one request is too slow.
-PATTERN_S = 1.0
 
 #: RFC 9110 section 9.2.1. PUT and DELETE are idempotent too, but sent again later they undo what came since.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class SlowPattern(RuntimeError):  # noqa: N818 - it says what is the case
-    """A candidate pattern took longer than a live request could wait."""
-
-
-@contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Raises SlowPattern inside; `re` looks for signals while it matches. Main thread only."""
-
-    def stop(number: int, frame: object) -> None:
-        raise SlowPattern
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(slots=True)
@@ -66,6 +32,7 @@ class Report:
 
     requests: int = 0
     unreadable: int = 0
+    too_slow: int = 0
     newly_alerting: int = 0
     no_longer_alerting: int = 0
     changed: list[dict[str, Any]] = field(default_factory=list)
@@ -91,6 +58,7 @@ class Report:
         return {
             "requests": self.requests,
             "unreadable": self.unreadable,
+            "too_slow": self.too_slow,
             "newly_alerting": self.newly_alerting,
             "no_longer_alerting": self.no_longer_alerting,
             "changed_total": self.changed_total,
@@ -110,17 +78,13 @@ def _shown(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _judge(tiers: list[Rules], request: Request, block_threshold: int) -> Verdict:
-    return merged([tier.judge(request) for tier in tiers], block_threshold=block_threshold)
-
-
-def _stored(entry: Entry, record: Record, block_threshold: int) -> dict[str, Any]:
+def _stored(entry: Entry, record: Record, policy: Policy) -> dict[str, Any]:
     """What was found when the request came, without what cannot be found again because it was blanked."""
     rules = [rule for rule in entry.rules if not is_redacted(rule.partition(" ")[2], record.redacted)]
     return {
         "score": entry.score,
         "alert": entry.alert,
-        "block": entry.alert and entry.score >= block_threshold,
+        "block": entry.alert and entry.score >= policy.mitm.block_threshold,
         "categories": list(entry.categories),
         "rules": sorted(event.printable(rule, 160) for rule in rules),
     }
@@ -147,58 +111,39 @@ async def replay(analysis: Analysis, params: dict[str, Any]) -> dict[str, Any]:
     """
     candidates = candidates_of(params.get("exclusions"), params.get("rules"))
     policy = analysis.policy
-    if candidates:
-        before_tiers: list[Rules] = [quick_rules(policy), analysis.deep.rules]
-        after_tiers: list[Rules] = [quick_rules(policy, 0, candidates), deep_rules(policy, 0, candidates).rules]
-    else:
-        before_tiers = []
-        after_tiers = [quick_rules(policy, STRICT), deep_rules(policy, STRICT).rules]
     entries = chosen(analysis, params)
     report = Report()
     until = time.monotonic() + BUDGET_S
-    for entry in entries:
-        if time.monotonic() > until:
-            report.truncated = True
-            break
-        _one(analysis, entry, before_tiers, after_tiers, candidates, report)
-        await asyncio.sleep(0)  # copies go on arriving
-    paranoia = policy.mitm.paranoia if candidates else STRICT
-    return {**report.answer(), "paranoia": paranoia, "tier": analysis.deep.tier}
-
-
-def _one(
-    analysis: Analysis,
-    entry: Entry,
-    before_tiers: list[Rules],
-    after_tiers: list[Rules],
-    candidates: Candidates,
-    report: Report,
-) -> None:
-    record = analysis.ring.record(entry)
-    if record is None:
-        report.unreadable += 1
-        return
-    report.requests += 1
-    request = record.request()
-    threshold = analysis.policy.mitm.block_threshold
-    try:
-        if candidates.rules:
-            with _time_limit(PATTERN_S):
-                after = _judge(after_tiers, request, threshold)
-        else:
-            after = _judge(after_tiers, request, threshold)
-    except SlowPattern:
-        raise CandidateError(
-            f"a candidate pattern took more than {PATTERN_S:g} s on request {entry.id}; on the live path it would "
-            "be a way to stop the proxy"
-        ) from None
-    if before_tiers:
-        before = _shown(_judge(before_tiers, request, threshold))
-    else:
-        before = _stored(entry, record, threshold)
-        if after.score != entry.strict_score:
-            analysis.ring.update(entry, time.time(), strict_score=after.score)
-    report.add(entry, before, _shown(after))
+    paranoia = 0 if candidates else STRICT
+    async with (
+        DeepWorker(policy, paranoia, params.get("exclusions"), params.get("rules"), quick=True) as after,
+        DeepWorker(policy, quick=True) as before,
+    ):
+        for entry in entries:
+            if time.monotonic() > until:
+                report.truncated = True
+                break
+            record = analysis.ring.record(entry)
+            if record is None:
+                report.unreadable += 1
+                continue
+            try:
+                new = await after.judge(record)
+                old = _shown(await before.judge(record)) if candidates else _stored(entry, record, policy)
+            except TooSlowError as error:
+                if candidates.rules:
+                    raise CandidateError(
+                        f"request {entry.id} took {error}; on the live path such a pattern would stop the proxy"
+                    ) from None
+                report.too_slow += 1
+                continue
+            except GoneError as error:
+                raise CandidateError(f"the rules cannot be tried: {error}") from None
+            report.requests += 1
+            if not candidates and new.score != entry.strict_score:
+                analysis.ring.update(entry, time.time(), strict_score=new.score)
+            report.add(entry, old, _shown(new))
+    return {**report.answer(), "paranoia": paranoia or policy.mitm.paranoia, "tier": after.tier}
 
 
 def resendable(record: Record | None, force: bool) -> str:

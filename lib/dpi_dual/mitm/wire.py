@@ -47,17 +47,20 @@ class Frames:
         """The frames that `data` completes; raises WireError."""
         self._buffer += data
         start = 0
-        while len(self._buffer) - start >= _LENGTHS.size:
-            head, payload = _LENGTHS.unpack_from(self._buffer, start)
-            if head + payload > MAX_FRAME:
-                raise WireError(f"a frame of {head + payload} bytes")
-            end = start + _LENGTHS.size + head + payload
-            if len(self._buffer) < end:
-                break
-            middle = start + _LENGTHS.size + head
-            yield _object(bytes(self._buffer[start + _LENGTHS.size : middle])), bytes(self._buffer[middle:end])
-            start = end
-        del self._buffer[:start]
+        try:
+            while len(self._buffer) - start >= _LENGTHS.size:
+                head, payload = _LENGTHS.unpack_from(self._buffer, start)
+                if head + payload > MAX_FRAME:
+                    raise WireError(f"a frame of {head + payload} bytes")
+                end = start + _LENGTHS.size + head + payload
+                if len(self._buffer) < end:
+                    break
+                text, middle = start + _LENGTHS.size, start + _LENGTHS.size + head
+                start = end
+                yield _object(bytes(self._buffer[text:middle])), bytes(self._buffer[middle:end])
+        finally:
+            # Also when the caller took only the first of them.
+            del self._buffer[:start]
 
 
 def encode_line(message: dict[str, Any]) -> bytes:
