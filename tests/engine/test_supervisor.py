@@ -112,3 +112,24 @@ def test_parts_stop_the_newest_first() -> None:
         assert ended == ["agent", "mirror", "state"]
 
     _scenario(steps)
+
+
+def test_a_part_that_was_cancelled_from_within_is_started_again() -> None:
+    count = 0
+
+    async def takes_a_cancelled_task_for_its_own_end() -> None:
+        nonlocal count
+        count += 1
+        inner = asyncio.ensure_future(asyncio.sleep(3600))
+        asyncio.get_running_loop().call_soon(inner.cancel)
+        await inner
+
+    async def steps(parts: Supervisor) -> None:
+        parts.start("part", takes_a_cancelled_task_for_its_own_end)
+        while count < 2:
+            await asyncio.sleep(0.001)
+        assert parts.status()["part"]["error"] == "cancelled from within"
+        await parts.stop("part")
+        assert "part" not in parts
+
+    _scenario(steps)

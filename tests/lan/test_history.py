@@ -193,3 +193,14 @@ def test_the_schema_is_kept_over_restarts(db: sqlite3.Connection) -> None:
     History(db, 30, lambda: now).add(batch(), now)
     assert History(db, 30, lambda: now).points("day", "", "", {})[0]["bytes"] == 111
     assert History(db, 30, lambda: now).has_client(A) and not History(db, 30).has_client(B)
+
+
+@pytest.mark.parametrize("period", ["hour", "day", "week", "month"])
+def test_what_a_clock_gone_wrong_wrote_does_not_stretch_the_charts(db: sqlite3.Connection, period: str) -> None:
+    now = at("2026-11-22T10:30:00")
+    history = History(db, 30, lambda: now)
+    history.add(batch(B), at("2037-01-01T00:00:00"))
+    history.add(batch(A), now)
+    points = history.points(period, "", "", {})
+    assert [point["bytes"] for point in points] == [111]
+    assert [row["client"] for row in history.largest(period, "", "", "client", {})] == [A]

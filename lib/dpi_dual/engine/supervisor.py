@@ -70,6 +70,13 @@ class Supervisor:
             try:
                 await part.run()
                 part.error = "ended by itself"
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Nobody asked for it: something inside the part was cancelled and took the part along.
+                part.error = "cancelled from within"
+                log.error("part %s was cancelled from within", part.name)
             except Exception as error:
                 part.error = f"{type(error).__name__}: {error}"
                 log.error("part %s failed", part.name, exc_info=error)

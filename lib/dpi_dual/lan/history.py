@@ -158,19 +158,19 @@ class History:
         is what has not been written yet: it belongs to the present point.
         """
         now = self._clock()
-        table, first = self._range(period, now)
+        table, first, present = self._range(period, now)
         figures: dict[int, list[int]] = {}
-        for start, *values in self._sums(table, first, client, application, "start"):
+        for start, *values in self._sums(table, first, present, client, application, "start"):
             self._sum_into(figures, _bucket(period, start), values)
-        present = _bucket(period, int(now) // _HOUR * _HOUR if period == "hour" else day_of(now))
+        present = _bucket(period, present)
         for (key, name), values in pending.items():
             if client in ("", key) and application in ("", name):
                 self._sum_into(figures, present, values)
         if not figures:
             return []
         points: list[dict[str, object]] = []
-        at, last = min(figures), max(present, *figures)
-        while at <= last:
+        at = min(figures)
+        while at <= present:
             following = _following(period, at)
             bytes_in, bytes_out, unsplit, flows = figures.get(at, (0, 0, 0, 0))
             begins = float(at) if period == "hour" else day_start(at)
@@ -193,8 +193,8 @@ class History:
         self, period: str, client: str, application: str, by: str, pending: Pending, count: int = 10
     ) -> list[dict[str, object]]:
         """The largest applications (`by` application) or clients (`by` client) of the time that `points` covers."""
-        table, first = self._range(period, self._clock())
-        sums = {name: list(figures) for name, *figures in self._sums(table, first, client, application, by)}
+        table, first, present = self._range(period, self._clock())
+        sums = {name: list(figures) for name, *figures in self._sums(table, first, present, client, application, by)}
         for key, figures in pending.items():
             if client in ("", key[0]) and application in ("", key[1]):
                 self._sum_into(sums, key[by == "application"], figures)
@@ -231,24 +231,28 @@ class History:
         """Drops and oddities."""
         return {"lan_history_write_errors": self.write_errors, "lan_history_rows_dropped": self.rows_dropped}
 
-    def _range(self, period: str, now: float) -> tuple[str, int]:
+    def _range(self, period: str, now: float) -> tuple[str, int, int]:
+        """The table, and the first and the present start in it. What is later was written by a clock gone wrong."""
         if period == "hour":
-            return "lan_hour", int(now) // _HOUR * _HOUR - (HOURS_KEPT - 1) * _HOUR
-        return "lan_day", day_of(now) - max(1, self.history_days) + 1
+            present = int(now) // _HOUR * _HOUR
+            return "lan_hour", present - (HOURS_KEPT - 1) * _HOUR, present
+        return "lan_day", day_of(now) - max(1, self.history_days) + 1, day_of(now)
 
-    def _sums(self, table: str, first: int, client: str, application: str, by: str) -> list[tuple[Any, ...]]:
+    def _sums(
+        self, table: str, first: int, present: int, client: str, application: str, by: str
+    ) -> list[tuple[Any, ...]]:
         """(start, or name of what `by` says; bytes in, out, unsplit; flows) of each group."""
         # S608: all that is pasted in are column and table names of ours.
         group = "start" if by == "start" else f"(SELECT name FROM lan_name WHERE id = {by})"  # noqa: S608
         where = ""
-        values: list[int | str] = [first]
+        values: list[int | str] = [first, present]
         for column, name in (("client", client), ("application", application)):
             if name:
                 where += f" AND {column} = (SELECT id FROM lan_name WHERE name = ?)"  # noqa: S608
                 values.append(name)
         return self._db.execute(
             f"SELECT {group}, SUM(bytes_in), SUM(bytes_out), SUM(bytes_unsplit), SUM(flows) FROM {table}"  # noqa: S608
-            f" WHERE start >= ?{where} GROUP BY {by}",
+            f" WHERE start BETWEEN ? AND ?{where} GROUP BY {by}",
             values,
         ).fetchall()
 
