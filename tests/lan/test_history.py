@@ -204,3 +204,16 @@ def test_what_a_clock_gone_wrong_wrote_does_not_stretch_the_charts(db: sqlite3.C
     points = history.points(period, "", "", {})
     assert [point["bytes"] for point in points] == [111]
     assert [row["client"] for row in history.largest(period, "", "", "client", {})] == [A]
+
+
+def test_a_clock_set_years_ahead_for_a_while_does_not_end_the_history(db: sqlite3.Connection) -> None:
+    now = at("2026-11-22T10:30:00")
+    history = History(db, 3)
+    history.add(batch(), now)
+    history.remember({A: (now, now)})
+    history.add(batch(), at("2037-01-01T00:00:00"))
+    assert day_of(now) in [row[0] for row in rows(db, "lan_day")]
+    assert history.has_client(A) and history.remember({A: (now, now)}) == []
+    # A router that was away so long forgets a day later.
+    history.add(batch(), at("2037-01-02T00:00:00"))
+    assert day_of(now) not in [row[0] for row in rows(db, "lan_day")]

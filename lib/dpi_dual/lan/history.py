@@ -15,6 +15,8 @@ from dpi_dual.model import Problem
 HOURS_KEPT = 72
 #: Before this the clock has not been set yet: routers without a battery start in 1970 or at their build date.
 SANE_AFTER = 1_704_067_200.0  # 2024-01-01 UTC
+#: After a longer gap the clock is not believed on its first day: one set years ahead would end the whole history.
+CREDIBLE_GAP_DAYS = 7
 MAX_HOUR_ROWS = 200_000
 MAX_DAY_ROWS = 300_000
 
@@ -274,10 +276,10 @@ class History:
 
     def _prune(self, now: float) -> None:
         """Once a day, and at the first write: what is too old, and the oldest where there is too much."""
-        oldest_day = day_of(now) - max(1, self.history_days) + 1
-        hours = int(now) // _HOUR * _HOUR - (HOURS_KEPT - 1) * _HOUR
-        self._db.execute("DELETE FROM lan_hour WHERE start < ?", (hours,))
-        self._db.execute("DELETE FROM lan_day WHERE start < ?", (oldest_day,))
+        today = day_of(now)
+        before = self._db.execute("SELECT MAX(start) FROM lan_day WHERE start < ?", (today,)).fetchone()[0]
+        if before is not None and today - before <= CREDIBLE_GAP_DAYS:
+            self._forget_before(now, today - max(1, self.history_days) + 1)
         for table, limit in (("lan_hour", MAX_HOUR_ROWS), ("lan_day", MAX_DAY_ROWS)):
             count = self._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - ours
             while count > limit:
@@ -286,12 +288,17 @@ class History:
                 ).rowcount
                 self.rows_dropped += gone
                 count -= gone
-        self._db.execute("DELETE FROM lan_device WHERE last_seen_at < ?", (day_start(oldest_day),))
         self._db.execute(
             "DELETE FROM lan_name WHERE id NOT IN (SELECT client FROM lan_hour UNION SELECT application FROM lan_hour"
             " UNION SELECT client FROM lan_day UNION SELECT application FROM lan_day)"
         )
         self._ids.clear()
+
+    def _forget_before(self, now: float, oldest_day: int) -> None:
+        hours = int(now) // _HOUR * _HOUR - (HOURS_KEPT - 1) * _HOUR
+        self._db.execute("DELETE FROM lan_hour WHERE start < ?", (hours,))
+        self._db.execute("DELETE FROM lan_day WHERE start < ?", (oldest_day,))
+        self._db.execute("DELETE FROM lan_device WHERE last_seen_at < ?", (day_start(oldest_day),))
 
 
 class _Transaction:
