@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import time
 
@@ -16,23 +17,31 @@ from dpi_dual.rpc.validate import Validator
 PATIENCE_S = 12.0
 
 
-def engine_runs() -> bool:
-    """True if something listens on the engine's socket."""
+#: The engine hangs: nobody can ask the kernel who listens.
+UNKNOWN = -1
+
+
+def engine_process() -> int:
+    """The process that listens on the engine's socket; 0 if none does, UNKNOWN if it hangs."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(2)
         try:
             probe.connect(ENGINE_SOCKET)
         except (BlockingIOError, TimeoutError):
-            return True  # one that hangs: its backlog is full
+            return UNKNOWN  # its backlog is full
         except OSError:
-            return False
-        return True
+            return 0
+        # struct ucred (socket(7)): process, user, group; of the process that called listen().
+        process: int
+        process, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return process or UNKNOWN  # 0: it lives in another PID namespace
 
 
 def _act(action: str) -> dict[str, object]:
     if not os.access(INIT_SCRIPT, os.X_OK):
         raise QueryError("no_init_script", f"{INIT_SCRIPT} is not there or not executable; is the package installed?")
     deadline = time.monotonic() + PATIENCE_S
+    before = engine_process()
     try:
         done = subprocess.run(
             [INIT_SCRIPT, action], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=False
@@ -42,16 +51,21 @@ def _act(action: str) -> dict[str, object]:
     if done.returncode:
         complaint = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-300:]
         raise QueryError("init_failed", f"{INIT_SCRIPT} {action} ended with {done.returncode}: {complaint}")
-    wanted = action != "stop"
-    while engine_runs() != wanted and time.monotonic() < deadline:
+    while not (done_as_asked := _is_done(action, before, now := engine_process())) and time.monotonic() < deadline:
         time.sleep(0.1)
-    running = engine_runs()
-    answer: dict[str, object] = {"ok": running == wanted, "running": running, "action": action}
-    if running != wanted:
-        state = "runs" if running else "does not run"
-        answer["error"] = f"{INIT_SCRIPT} {action} was accepted, but the engine {state} still; see logread -e dpi-dual"
+    answer: dict[str, object] = {"ok": done_as_asked, "running": now != 0, "action": action}
+    if not done_as_asked:
+        state = {"start": "does not run yet", "stop": "runs still"}.get(action, "has not been replaced yet")
+        answer["error"] = f"{INIT_SCRIPT} {action} was accepted, but the engine {state}; see logread -e dpi-dual"
         answer["code"] = "init_without_effect"
     return answer
+
+
+def _is_done(action: str, before: int, now: int) -> bool:
+    """Whether the engine's process is as the action wants it; a stop takes effect some time after it was accepted."""
+    if action == "restart" and UNKNOWN not in (before, now):
+        return now not in (0, before)
+    return (now != 0) == (action != "stop")
 
 
 def answer(action: str, arguments: bytes) -> bytes:

@@ -23,7 +23,7 @@ def status(engine: Engine) -> Answer:
             "enabled": "tap" in settings.parts(),
             **engine.tap.status(running="tap" in engine.supervisor),
         },
-        "correlation": {"running": False, "threats_correlated": 0},
+        "correlation": engine.correlator.status(),
         "lan_passive": lan_passive(engine),
         "engine": "running",
         "version": __version__,

@@ -1,0 +1,42 @@
+"""`start`, `stop`, `restart`: done means that the engine's process is as it should be."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from dpi_dual.rpc import service
+from dpi_dual.rpc.service import UNKNOWN, _is_done
+
+
+@pytest.mark.parametrize(
+    ("action", "before", "now", "done"),
+    [
+        ("start", 0, 0, False),
+        ("start", 0, 7, True),
+        ("start", 7, 7, True),
+        ("stop", 7, 7, False),
+        ("stop", 7, 0, True),
+        ("restart", 7, 7, False),
+        ("restart", 7, 0, False),
+        ("restart", 7, 8, True),
+        ("restart", 0, 8, True),
+        ("restart", UNKNOWN, 8, True),
+    ],
+)
+def test_when_an_action_is_done(action: str, before: int, now: int, done: bool) -> None:
+    assert _is_done(action, before, now) is done
+
+
+def test_the_kernel_names_the_process_that_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "engine.sock")
+    monkeypatch.setattr(service, "ENGINE_SOCKET", path)
+    assert service.engine_process() == 0
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        assert service.engine_process() == os.getpid()
+    assert service.engine_process() == 0
