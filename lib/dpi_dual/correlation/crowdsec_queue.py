@@ -1,0 +1,91 @@
+"""What waits to be told to CrowdSec: kept in SQLite, so that nothing accepted is lost if LAPI or the engine is down."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from dpi_dual.errors import QueryError
+
+#: An attack of one minute at a hundred alerts a second, LAPI being down: 2,000 of 600 bytes are kept, the rest refused.
+MOST = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One alert for LAPI. `mode`: profile (LAPI's profiles decide), decision (a ban for `duration_s`) or record."""
+
+    target: str
+    scenario: str
+    reason: str
+    mode: str
+    duration_s: float
+    events: int
+    started_at: float
+    meta: dict[str, str] = field(default_factory=dict)
+    reference: str = ""
+    uuid: str = field(default_factory=lambda: os.urandom(16).hex())
+
+
+@dataclass(slots=True)
+class Entry:
+    """A row of the queue. `unsure`: it may have reached LAPI already (an answer that did not come, a killed engine)."""
+
+    number: int
+    alert: Waiting
+    unsure: bool
+    refusals: int = 0
+
+
+class Queue:
+    """First in, first out; `crowdsec_queue` in the engine's database."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._entries: dict[int, Entry] = {}
+        self.unreadable = 0
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS crowdsec_queue (number INTEGER PRIMARY KEY AUTOINCREMENT, alert TEXT NOT NULL)"
+        )
+        bad = []
+        for number, text in db.execute("SELECT number, alert FROM crowdsec_queue ORDER BY number").fetchall():
+            try:
+                # The engine before us, or a copy on flash, may have been stopped between sending and forgetting.
+                self._entries[number] = Entry(number, Waiting(**json.loads(text)), unsure=True)
+            except (ValueError, TypeError):
+                bad.append((number,))
+        self.unreadable = len(bad)
+        db.executemany("DELETE FROM crowdsec_queue WHERE number = ?", bad)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def __contains__(self, entry: object) -> bool:
+        return isinstance(entry, Entry) and entry.number in self._entries
+
+    def accept(self, alert: Waiting) -> None:
+        """Durable once this returns; QueryError when it is full or cannot be stored."""
+        if len(self._entries) >= MOST:
+            raise QueryError("queue_full", f"{MOST} alerts wait for CrowdSec already; this one was not accepted")
+        text = json.dumps(asdict(alert), separators=(",", ":"))
+        try:
+            (number,) = self._db.execute(
+                "INSERT INTO crowdsec_queue (alert) VALUES (?) RETURNING number", (text,)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise QueryError("not_stored", f"the alert for CrowdSec cannot be stored: {error}") from None
+        self._entries[number] = Entry(number, alert, unsure=False)
+
+    def forget(self, entry: Entry) -> None:
+        """`entry` is done with. Where the database cannot say so, LAPI is asked first after a restart."""
+        self._entries.pop(entry.number, None)
+        try:
+            self._db.execute("DELETE FROM crowdsec_queue WHERE number = ?", (entry.number,))
+        except sqlite3.Error:
+            self.unreadable += 1
