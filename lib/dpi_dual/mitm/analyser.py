@@ -46,8 +46,10 @@ WINDOW, BATCH = 256, 32
 QUERIES = 8
 #: What an engine may leave unread before its connection is given up.
 MAX_UNREAD = 4 * 1024 * 1024
-RESEND_WAIT_S = 10.0
+#: For all requests that one call sends again: with the judging before it, an answer within ubus's patience.
+RESEND_WAIT_S = 6.0
 SUMMARIES = 100
+SECOND_LOOK_S, SECOND_LOOK_REQUESTS = 2.0, 20
 
 Answer = dict[str, Any]
 
@@ -76,7 +78,10 @@ class Analyser:
         server = await self._listen()
         try:
             async with server:
-                jobs = [asyncio.ensure_future(job) for job in (self._copies(reader), self._work(), self._ticks())]
+                jobs = [
+                    asyncio.ensure_future(job)
+                    for job in (self._copies(reader), self._work(), self._ticks(), self._second_looks())
+                ]
                 try:
                     done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
                     for job in done:
@@ -166,6 +171,19 @@ class Analyser:
         finally:
             if worker is not None:
                 await worker.close()
+
+    async def _second_looks(self) -> None:
+        """`replay_on_alert`: an address's earlier requests by stricter rules, one address at a time and unhurried."""
+        while True:
+            await asyncio.sleep(SECOND_LOOK_S)
+            if self.analysis.suspects:
+                ip = self.analysis.suspects.popleft()
+                try:
+                    answer = await replay(self.analysis, {"ip": ip, "limit": SECOND_LOOK_REQUESTS})
+                except CandidateError as error:
+                    log.warning("no second look at the requests of %s: %s", ip, error)
+                else:
+                    self.analysis.second_look(ip, answer)
 
     # --- the engine
 
@@ -324,6 +342,8 @@ class Analyser:
     async def _resend(self, params: Answer) -> list[Answer]:
         """Sends requests again through mitmproxy, one after another, and compares the answers."""
         results: list[Answer] = []
+        loop = asyncio.get_running_loop()
+        until = loop.time() + RESEND_WAIT_S
         for entry in chosen(self.analysis, params)[:MAX_RESENT]:
             record = self.analysis.ring.record(entry)
             result: Answer = {"id": entry.id, "method": entry.method, "host": entry.host, "path": entry.path}
@@ -332,7 +352,7 @@ class Analyser:
             if reason or record is None:
                 result["skipped"] = reason
                 continue
-            waiting = self._resent[entry.id] = asyncio.get_running_loop().create_future()
+            waiting = self._resent[entry.id] = loop.create_future()
             blank = {"cookie", "authorization"} if record.redacted else set()
             headers = [pair for pair in record.headers if pair[0].lower() not in blank and pair[1] != "[redacted]"]
             self._to_addon(
@@ -347,7 +367,7 @@ class Analyser:
                 record.body,
             )
             try:
-                got = await asyncio.wait_for(waiting, RESEND_WAIT_S)
+                got = await asyncio.wait_for(waiting, max(until - loop.time(), 0.1))
             except TimeoutError:
                 self._resent.pop(entry.id, None)
                 result["skipped"] = "the origin did not answer in time"

@@ -10,7 +10,7 @@ from typing import Any
 
 from dpi_dual.mitm import event
 from dpi_dual.mitm.anomaly import Anomaly, features, place_of
-from dpi_dual.mitm.behaviour import LIMIT_S, Behaviour, Finding
+from dpi_dual.mitm.behaviour import LIMIT_S, MAX_CLIENTS, Behaviour, Finding
 from dpi_dual.mitm.forensic import ForensicLog
 from dpi_dual.mitm.judge import merged
 from dpi_dual.mitm.policy import Policy
@@ -26,6 +26,8 @@ BACKLOG, BACKLOG_BYTES = 500, 16 * 1024 * 1024
 #: An anomaly by itself is told from here on, and its score stays below what would block.
 ANOMALY_ALERT = 85
 TOP_HOSTS = 10
+#: Addresses that wait for a second look at their requests, and how long after one the next may come.
+SUSPECTS, SUSPECT_AGAIN_S = 32, 300.0
 
 NOTHING = Verdict(0, (), (), False, False, "none")
 
@@ -84,8 +86,9 @@ class Analysis:
         self.addon: dict[str, int] = dict.fromkeys(ADDON_COUNTERS, 0)
         self._counters = Counter[str]()
         self._distribution = Counter[str]()
+        self.suspects: deque[str] = deque()
+        self._looked_at: dict[str, float] = {}
         self._threats = 0
-        self._blocked = 0
         self._prepare()
 
     def _seal(self, policy: Policy) -> Seal:
@@ -202,6 +205,7 @@ class Analysis:
         )
         if entry.alert and not told:
             self._alert(event.of_verdict(entry, verdict, verdict.score))
+            self._suspect(entry.client_ip, now)
             for finding in self.behaviour.attacked(entry.client_ip, verdict.categories, now):
                 self._found(entry, finding, now)
         elif anomaly >= ANOMALY_ALERT and not told:
@@ -220,6 +224,23 @@ class Analysis:
 
     # --- events
 
+    def _suspect(self, ip: str, now: float) -> None:
+        """An address whose earlier requests deserve a second look, now and then."""
+        if not self.policy.mitm.replay_on_alert or now - self._looked_at.get(ip, 0.0) < SUSPECT_AGAIN_S:
+            return
+        if len(self.suspects) < SUSPECTS:
+            self._looked_at[ip] = now
+            if len(self._looked_at) > MAX_CLIENTS:
+                self._looked_at.pop(next(iter(self._looked_at)))
+            self.suspects.append(ip)
+
+    def second_look(self, ip: str, answer: dict[str, Any]) -> None:
+        """Notes what the stricter rules say of an address's earlier requests: for a person to weigh, not to act on."""
+        self._counters["second_looks"] += 1
+        now = self._clock()
+        changed = [{"id": row["id"], "after": row["after"]} for row in answer["changed"]]
+        self.forensic.write({"second_look": ip, "at": now, "requests": answer["requests"], "changed": changed}, now)
+
     def _found(self, entry: Entry, finding: Finding, now: float) -> None:
         self._alert(event.of_finding(entry, finding))
         self.forensic.write(
@@ -231,7 +252,6 @@ class Analysis:
 
     def _alert(self, alert: dict[str, Any]) -> None:
         self._threats += 1
-        self._blocked += alert["blocked"]
         self._distribution.update(alert["categories"])
         self.spool.add(alert)
 
@@ -279,7 +299,7 @@ class Analysis:
 
     def counters(self) -> dict[str, int]:
         """Drops and oddities of addon and analyser."""
-        own = ("analysed_requests", "analysis_skipped", "responses_unmatched")
+        own = ("analysed_requests", "analysis_skipped", "responses_unmatched", "second_looks")
         return {
             **{f"addon_{name}": value for name, value in self.addon.items()},
             **{name: self._counters[name] for name in own},

@@ -20,7 +20,7 @@ DEFAULT_LIMIT, MAX_LIMIT = 200, 1000
 MAX_SHOWN = 100
 MAX_RESENT = 20
 #: ubus answers must come sooner than LuCI's 20 s.
-BUDGET_S = 12.0
+BUDGET_S = 8.0
 
 #: RFC 9110 section 9.2.1. PUT and DELETE are idempotent too, but sent again later they undo what came since.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
