@@ -249,16 +249,18 @@ class CrowdSec:
     async def bans(self, limit: int = 50, before: int = 0, everything: bool = False) -> dict[str, Any]:
         """LAPI's decisions, newest first; those from community lists only with `everything`.
 
-        `{"bans": [...], "total": n, "next": id}`; `next`, if there are more, is the `before` of the next page.
+        `{"bans": [...], "total": n, "community": n, "next": id}`; `next`, if there are more, is the next `before`.
         """
         limit = min(max(limit, 1), 500)
         page: list[tuple[int, int, dict[str, Any]]] = []
-        total = 0
+        total = community = 0
         reader = DecisionReader()
         async with self._session.as_bouncer("/v1/decisions") as answer:
             async for piece in answer.pieces(MAX_STREAM):
                 for _, item in reader.feed(piece):
-                    if not everything and is_community(item):
+                    listed = is_community(item)
+                    community += listed
+                    if listed and not everything:
                         continue
                     total += 1
                     if not before or number(item.get("id")) < before:
@@ -269,7 +271,8 @@ class CrowdSec:
                 await asyncio.sleep(0)
             reader.finish()
         page = heapq.nlargest(limit + 1, page)
-        result: dict[str, Any] = {"bans": [item for _, _, item in page[:limit]], "total": total}
+        shown_now = [item for _, _, item in page[:limit]]
+        result: dict[str, Any] = {"bans": shown_now, "total": total, "community": community}
         if len(page) > limit:
             result["next"] = page[limit - 1][0]
         return result
@@ -286,6 +289,16 @@ class CrowdSec:
         return ""
 
     # --- health
+
+    async def check_login(self) -> dict[str, Any]:
+        """Asks LAPI whether it takes our login; CrowdsecError if not. Empty: there is nothing to say about it."""
+        await self._session.as_machine("GET", "/v1/heartbeat")
+        return {}
+
+    async def count_decisions(self) -> dict[str, int]:
+        """How many decisions LAPI holds: bans and the like, and those from community lists."""
+        said = await self.bans(1)
+        return {"bans": said["total"], "community": said["community"]}
 
     def status(self) -> dict[str, Any]:
         """State in one word, and figures: what `stats` and the report show."""

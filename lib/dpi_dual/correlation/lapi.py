@@ -8,6 +8,7 @@ by name (`Endpoint.parse`), with the advice to use a TLS tunnel such as HAProxy'
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ async def request(
     except TimeoutError:
         raise LapiError("timeout", f"{endpoint} does not take connections") from None
     except OSError as error:
-        raise LapiError("unreachable", f"{endpoint}: {error.strerror or error}") from None
+        raise LapiError("unreachable", f"{endpoint}: {_reason(error)}") from None
     try:
         writer.write(head + body)
         async with _patience(idle_s):
@@ -193,12 +194,18 @@ async def request(
             status, fields = await _read_head(reader)
         yield Answer(reader, status, fields, idle_s)
     except (OSError, EOFError) as error:
-        text = getattr(error, "strerror", "") or "the connection was closed before the answer was complete"
-        raise LapiError("unreachable", f"{endpoint}: {text}", True) from None
+        raise LapiError("unreachable", f"{endpoint}: {_reason(error)}", True) from None
     except asyncio.LimitOverrunError:
         raise LapiError("bad_answer", f"{endpoint} does not answer as an HTTP server", True) from None
     finally:
         writer.close()
+
+
+def _reason(error: OSError | EOFError) -> str:
+    if isinstance(error, EOFError):
+        return "the connection was closed before the answer was complete"
+    # asyncio puts the address into the text once more; a resolver's numbers are negative
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else (error.strerror or str(error))[:200]
 
 
 def _head(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], length: int) -> bytes:
