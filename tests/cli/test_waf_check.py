@@ -102,6 +102,17 @@ def test_deep_is_the_default_and_keeps_order_over_processes():
     assert all(answer["alert"] and answer["tier"] == "deep" for answer in answers)
 
 
+def test_deep_finds_the_environment_of_its_checkout():
+    if not (ROOT / ".venv" / "bin" / "python").exists():
+        pytest.skip("there is no .venv in this checkout")
+    pytest.importorskip("libmodsecurity", reason="the PyPI package libmodsecurity is not installed")
+    if not Path("/usr/share/modsecurity-crs/rules").is_dir():
+        pytest.skip("Debian's modsecurity-crs is not installed")
+    done = check(lines(a="/?id=1'+or+1=1--"), python="/usr/bin/python3")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["tier"] == "deep"
+
+
 def test_deep_without_libmodsecurity_says_so(tmp_path: Path):
     (tmp_path / "libmodsecurity.py").write_text("raise ImportError('not here')\n")
     command = [sys.executable, PROGRAM, "waf-check"]

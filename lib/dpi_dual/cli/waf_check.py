@@ -9,7 +9,9 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from multiprocessing import get_context
+from pathlib import Path
 from select import select
 from signal import SIG_IGN, SIGINT, signal
 from typing import TYPE_CHECKING, Any
@@ -185,9 +187,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _move_to_checkout_environment() -> None:
+    """In a checkout, libmodsecurity is in its virtual environment: goes on there, or stays where it is not."""
+    root = Path(__file__).resolve().parents[3]
+    python = root / ".venv" / "bin" / "python"
+    if Path(sys.prefix) != root / ".venv" and (root / "pyproject.toml").exists() and os.access(python, os.X_OK):
+        os.execv(python, [str(python), "-I", *sys.argv])  # noqa: S606 - no shell, our own interpreter and arguments
+
+
 def main(argv: Sequence[str]) -> int:
     """Runs the command with the arguments after its name."""
     options = _parser().parse_args(argv)
+    if options.tier == "deep" and find_spec("libmodsecurity") is None:
+        _move_to_checkout_environment()
     from dpi_dual import config, paths
 
     directory = options.config_dir or paths.CONFIG_DIR
