@@ -13,9 +13,9 @@ MAX_KEYS = 2_000
 #: The newest ordinary requests of a place; fewer than LEAST say nothing.
 SAMPLES, LEAST = 64, 24
 #: Deviations, in units of the median absolute one (scaled to a normal deviation), where suspicion begins and is whole.
-FROM, WHOLE = 6.0, 30.0
+FROM, WHOLE = 6.0, 16.0
 #: What one feature can prove alone: never enough to block by itself.
-WEIGHT = 0.45
+WEIGHT = 0.55
 MAX_TEXT = 8_192
 
 Features = tuple[float, ...]

@@ -103,12 +103,19 @@ def inflated(body: bytes, encoding: str, most: int) -> bytes:
     """The body as the origin will read it: gzip and deflate undone up to `most` bytes; else as it is."""
     if encoding not in ("gzip", "x-gzip", "deflate") or not body:
         return body
-    for bits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
-        try:
-            return zlib.decompressobj(bits).decompress(body, most)
-        except zlib.error:
-            continue
-    return body
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, most)
+    except zlib.error:
+        if encoding != "deflate":
+            return body
+    # RFC 9110 section 8.4.1.2: some send deflate without its wrapper. Almost any text begins like that, so only what is
+    # whole counts; otherwise text that is merely called deflate would pass unseen.
+    raw = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        text = raw.decompress(body, most)
+    except zlib.error:
+        return body
+    return text if len(text) >= most or (raw.eof and not raw.unused_data) else body
 
 
 class LivePath:

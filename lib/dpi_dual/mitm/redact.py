@@ -43,7 +43,7 @@ HEADERS = frozenset(
 
 #: A header or parameter whose name says that its value is a secret.
 _SECRET = re.compile(
-    r"pass(?:w(?:or)?d|phrase|code|wrt)?(?:\d|\b|_|-|$)|passw|\bpwd|pwd\b|kennwort|secret|token|credential|"
+    r"(?<!com)(?<!by)(?<!over)(?<!under)(?<!sur)(?<!tres)pass(?:w(?:or)?d|phrase|code|wrt)?(?:\d|\b|_|-|$)|passw|\bpwd|pwd\b|kennwort|secret|token|credential|"
     r"api[_\-]?key|apikey|access[_\-]?key|private[_\-]?key|session[_\-]?(?:id|key)?\b|sess(?:id|key)|"
     r"(?:^|[_\-])(?:auth|otp|totp|pin|cvv|cvc|csrf|xsrf|sid)(?:$|[_\-])|card[_\-]?(?:number|no)|authori[sz]ation|bearer|jwt",
     re.IGNORECASE,

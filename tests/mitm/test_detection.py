@@ -1,0 +1,73 @@
+"""Behaviour over time and anomaly, by a clock of the tests."""
+
+from __future__ import annotations
+
+from dpi_dual.mitm.anomaly import Anomaly, features, place_of
+from dpi_dual.mitm.behaviour import Behaviour
+from dpi_dual.waf.request import parse
+
+
+def test_a_visitor_is_no_scanner() -> None:
+    behaviour = Behaviour()
+    found = []
+    for number in range(300):
+        now = number * 0.2
+        found += behaviour.request("a", now)
+        found += behaviour.response("a", "h", f"/p{number % 7}", 404 if number % 7 == 0 else 200, now)
+        found += behaviour.response("a", "h", "/login", 401 if number % 60 == 0 else 200, now)
+    assert found == []
+
+
+def test_each_finding_is_told_once_in_a_while() -> None:
+    behaviour = Behaviour()
+    rules = [finding.rule for n in range(100) for finding in behaviour.response("a", "h", f"/x{n}", 404, n * 0.1)]
+    assert rules == ["behaviour-path-sweep", "behaviour-not-found"]
+    rules = [finding.rule for n in range(10) for finding in behaviour.response("b", "h", "/login", 403, n * 5.0)]
+    assert rules == ["behaviour-login-failures"]
+    assert behaviour.response("b", "h", "/login", 403, 50.0) == []
+    assert [finding.kind for finding in behaviour.response("b", "h", "/login", 403, 106.0)] == []
+    for category in ("sqli", "xss"):
+        assert behaviour.attacked("c", (category,), 1.0) == []
+    assert [finding.rule for finding in behaviour.attacked("c", ("lfi",), 2.0)] == ["behaviour-many-categories"]
+
+
+def test_slow_failures_and_old_misses_do_not_count() -> None:
+    behaviour = Behaviour()
+    assert [f for n in range(40) for f in behaviour.response("a", "h", "/login", 401, n * 10.0)] == []
+    assert [f for n in range(40) for f in behaviour.response("a", "h", f"/{n}", 404, n * 10.0)] == []
+
+
+def test_the_rate_is_that_of_a_sliding_window() -> None:
+    behaviour = Behaviour()
+    assert [f for n in range(390) for f in behaviour.request("a", n * 0.025)] == []
+    found = [f for n in range(900) for f in behaviour.request("b", n * 0.005)]
+    assert [finding.kind for finding in found] == ["rate_limit"]
+
+
+def test_memory_is_bounded() -> None:
+    behaviour = Behaviour(max_clients=100)
+    for number in range(1000):
+        behaviour.request(str(number), 1.0)
+        behaviour.response("one", str(number), f"/{number}", 401, 1.0)
+        behaviour.response("one", str(number), f"/{number}", 404, 1.0)
+    assert behaviour.counters()["behaviour_clients_forgotten"] == 901
+    anomaly = Anomaly(max_keys=10)
+    for number in range(100):
+        anomaly.learn(("GET", "h", f"/{number}"), (1.0, 1.0, 0.0, 1.0))
+    assert len(anomaly._samples) == 10
+
+
+def test_an_unusual_request_stands_out_where_it_is_unusual() -> None:
+    anomaly = Anomaly()
+    place = place_of("GET", "h", "/search")
+
+    def seen(query: str) -> tuple[float, ...]:
+        return features(parse("GET", f"/search?q={query}"))
+
+    words = ["red shoes", "garden chair", "x", "winter jacket men", "tea", "usb cable 2m", "blue", "lamp"]
+    assert anomaly.score(place, seen("%27%22%3C" * 100)) == 0
+    for number in range(48):
+        anomaly.learn(place, seen(words[number % len(words)].replace(" ", "+")))
+    assert all(anomaly.score(place, seen(word.replace(" ", "+"))) == 0 for word in [*words, "garden table round", "ok"])
+    assert anomaly.score(place, seen("%27%22%3C%7B%24" * 400)) > 40
+    assert place_of("GET", "h", "/item/12/edit") == place_of("GET", "h", "/item/99999/edit")
