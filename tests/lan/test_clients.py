@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from dpi_dual.lan import clients
 from dpi_dual.lan.clients import ACTIVE_S, MAX_ADDRESSES, ClientTable
 from dpi_dual.lan.ends import Neighbourhood
+from dpi_dual.lan.protocols import ProtocolRow
 
 A, B = "02:00:00:00:00:0a", "00:11:22:33:44:0b"
 
@@ -68,3 +72,15 @@ def test_times_follow_the_clock() -> None:
     client = table.resolve(A, "192.168.1.10", "br-lan", 1.0)
     table.shift(1000.0)
     assert (client.first_seen_at, client.last_seen_at, client.addresses) == (1001.0, 1001.0, {"192.168.1.10": 1001.0})
+
+
+def test_what_dropped_clients_leave_is_bounded_and_loses_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "MAX_LEFTOVER", 8)
+    table, row = ClientTable(limit=4), ProtocolRow("DNS", "Unknown", 0.0)
+    for number in range(100):
+        client = table.resolve(f"02:00:00:00:00:{number:02x}", f"fd00::{number + 1:x}", "br-lan", float(number))
+        client.kinds.of(row).bytes_in += 10
+    assert len(table.leftover) <= 17
+    left = sum(figures[0] for figures in table.leftover.values())
+    assert left == 10 * (100 - len(table))
+    assert table.leftover["(others)", "DNS"][0] > 0

@@ -217,3 +217,34 @@ def test_a_clock_set_years_ahead_for_a_while_does_not_end_the_history(db: sqlite
     # A router that was away so long forgets a day later.
     history.add(batch(), at("2037-01-02T00:00:00"))
     assert day_of(now) not in [row[0] for row in rows(db, "lan_day")]
+
+
+def test_invented_clients_fill_neither_the_disk_nor_push_out_the_real_ones(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dpi_dual.lan.history.MAX_ROWS_EACH", 3)
+    now = at("2026-11-22T10:30:00")
+    history = History(db, 30, lambda: now)
+    history.add(batch(A), now)
+    for minute in range(5):
+        flood = {(f"02:00:00:00:{minute:02x}:{n:02x}", "youtube"): [1, 0, 0, 1] for n in range(10)}
+        history.add(flood | batch(A), now + minute)
+    for table in ("lan_hour", "lan_day"):
+        found = {str(row[1]): row[3] for row in rows(db, table)}
+        assert len(found) <= 4
+        assert found[A] == 600
+        assert found["(others)"] == 48
+    assert len(db.execute("SELECT 1 FROM lan_name").fetchall()) <= 6
+
+
+def test_invented_devices_are_forgotten_before_the_household(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dpi_dual.lan.history.MAX_DEVICES", 10)
+    now = at("2026-11-22T10:30:00")
+    history = History(db, 30, lambda: now)
+    history.remember({A: (now - 9000, now - 60), B: (now - 9000, now)})
+    for number in range(50):
+        history.remember({f"02:00:00:00:01:{number:02x}": (now, now)})
+    assert db.execute("SELECT COUNT(*) FROM lan_device").fetchone()[0] <= 10
+    assert history.remember({A: (now, now), B: (now, now)}) == []

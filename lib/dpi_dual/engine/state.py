@@ -124,6 +124,8 @@ class State:
             # WAL without fsync: a killed process loses nothing; RAM does not survive a power cut anyway.
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=OFF")
+            # The log keeps the size of the largest transaction otherwise, in RAM.
+            db.execute("PRAGMA journal_size_limit=1048576")
         except BaseException:
             db.close()
             raise

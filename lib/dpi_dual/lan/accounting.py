@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dpi_dual.lan.clients import Client, ClientTable
+from dpi_dual.lan.clients import MAX_LEFTOVER, Client, ClientTable
 from dpi_dual.lan.destinations import Destination, DestinationTable
 from dpi_dual.lan.ends import Neighbourhood, ends_of
-from dpi_dual.lan.kinds import Kind, Pending
+from dpi_dual.lan.kinds import Kind, Pending, fold
 from dpi_dual.lan.protocols import ProtocolTable
 from dpi_dual.lan.tally import Tally
 from dpi_dual.lan.tracked import Deltas, End, Tracked
@@ -169,6 +169,8 @@ class LanAccounting:
             kept = self.clients.leftover.setdefault(key, [0, 0, 0, 0])
             for index, figure in enumerate(figures):
                 kept[index] += figure
+        if len(self.clients.leftover) > 2 * MAX_LEFTOVER:
+            self.clients.leftover = fold(self.clients.leftover, MAX_LEFTOVER)
 
     def rename_client(self, old: str, new: str) -> None:
         """A client's key changed: what goes by keys follows."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from heapq import nsmallest
 
 from dpi_dual.lan.ends import Neighbourhood, is_random_mac
-from dpi_dual.lan.kinds import Kinds, Pending
+from dpi_dual.lan.kinds import Kinds, Pending, fold
 from dpi_dual.lan.protocols import ProtocolRow
 from dpi_dual.lan.tally import Tally, serials
 
@@ -15,6 +15,8 @@ ACTIVE_S = 300
 #: Addresses kept a client: one IPv4, link-local, stable and a week of temporary IPv6 addresses (RFC 8981).
 MAX_ADDRESSES = 16
 MAX_CLIENTS = 2000
+#: What is kept apart of clients that are gone, until the history takes it: (client, application) pairs.
+MAX_LEFTOVER = 2000
 
 
 class Client(Tally):
@@ -227,6 +229,8 @@ class ClientTable:
 
     def _drop(self, client: Client) -> None:
         client.kinds.take(client.key, self.leftover)
+        if len(self.leftover) > 2 * MAX_LEFTOVER:
+            self.leftover = fold(self.leftover, MAX_LEFTOVER)
         del self._by_key[client.key]
         for ip in client.addresses:
             if self._by_ip.get(ip) is client:

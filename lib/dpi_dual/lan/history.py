@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from dpi_dual.lan.kinds import Pending
+from dpi_dual.lan.kinds import Pending, fold
 from dpi_dual.model import Problem
 
 #: Hourly rows are kept this long; after that only the daily ones are.
@@ -19,6 +19,10 @@ SANE_AFTER = 1_704_067_200.0  # 2024-01-01 UTC
 CREDIBLE_GAP_DAYS = 7
 MAX_HOUR_ROWS = 200_000
 MAX_DAY_ROWS = 300_000
+#: Devices that are remembered as seen before.
+MAX_DEVICES = 10_000
+#: Rows of one hour or one day: 500 clients with 20 applications each, twice. What is beyond goes to `(others)`.
+MAX_ROWS_EACH = 20_000
 
 _HOUR = 3600
 _SCHEMA = """
@@ -85,13 +89,13 @@ class History:
         hour, day = int(now) // _HOUR * _HOUR, day_of(now)
         try:
             with _Transaction(self._db):
-                rows = [
-                    (self._id(client), self._id(application), *figures)
-                    for (client, application), figures in pending.items()
-                    if any(figures)
-                ]
-                self._db.executemany(_ADD_HOUR, [(hour, *row) for row in rows])
-                self._db.executemany(_ADD_DAY, [(day, *row) for row in rows])
+                for table, start, statement in (("lan_hour", hour, _ADD_HOUR), ("lan_day", day, _ADD_DAY)):
+                    rows = [
+                        (start, self._id(client), self._id(application), *figures)
+                        for (client, application), figures in self._fitting(table, start, pending).items()
+                        if any(figures)
+                    ]
+                    self._db.executemany(statement, rows)
                 if day != self._pruned_day:
                     self._prune(now)
                     self._pruned_day = day
@@ -103,6 +107,15 @@ class History:
         self._failed = ""
         self.writes += 1
         return True
+
+    def _fitting(self, table: str, start: int, pending: Pending) -> Pending:
+        """The batch so that this hour or day does not get more than `MAX_ROWS_EACH` rows."""
+        where = f"FROM {table} WHERE start = ?"
+        room = MAX_ROWS_EACH - int(self._db.execute(f"SELECT COUNT(*) {where}", (start,)).fetchone()[0])
+        if len(pending) <= room:
+            return pending
+        names = "(SELECT name FROM lan_name WHERE id = client), (SELECT name FROM lan_name WHERE id = application)"
+        return fold(pending, room, set(self._db.execute(f"SELECT {names} {where}", (start,))))
 
     def rename_client(self, old: str, new: str, since: float) -> None:
         """Gives what was written under an address since `since` to the MAC that it turned out to be."""
@@ -142,6 +155,14 @@ class History:
                         "INSERT INTO lan_device VALUES (?, ?, ?)"
                         " ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at",
                         (mac, max(first, SANE_AFTER), last),
+                    )
+                count = self._db.execute("SELECT COUNT(*) FROM lan_device").fetchone()[0]
+                if count > MAX_DEVICES:
+                    # Those seen for a moment only, long ago: a flood of invented MAC addresses, not the household.
+                    self._db.execute(
+                        "DELETE FROM lan_device WHERE mac IN (SELECT mac FROM lan_device"
+                        " ORDER BY last_seen_at - first_seen_at, last_seen_at LIMIT ?)",
+                        (count - MAX_DEVICES * 9 // 10,),
                     )
         except sqlite3.Error as error:
             self.write_errors += 1

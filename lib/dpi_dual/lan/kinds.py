@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from dpi_dual.lan.protocols import ProtocolRow, label
 from dpi_dual.lan.tally import Tally
 
@@ -13,6 +15,9 @@ OTHERS = ProtocolRow("(others)", "(others)", 0.0)
 
 #: (client key, application) → bytes in, out, unsplit, and flows.
 Pending = dict[tuple[str, str], list[int]]
+
+#: Under this client key goes what many short-lived clients did: a flood of invented MAC addresses, say.
+OTHER_CLIENTS = "(others)"
 
 
 class Kind(Tally):
@@ -132,6 +137,22 @@ class Kinds(dict[ProtocolRow, Kind]):
         for row, kind in self.items():
             if kind.has_grown():
                 _add(into, client, row, kind.grown())
+
+
+def fold(pending: Pending, room: int, known: Container[tuple[str, str]] = ()) -> Pending:
+    """At most `room` keys with the most bytes, and the `known` ones; the rest as `OTHER_CLIENTS`, by application."""
+    ranked = sorted(pending.items(), key=lambda item: (item[0] in known, sum(item[1][:3])), reverse=True)
+    found: Pending = {}
+    for (client, application), figures in ranked:
+        key = (client, application)
+        if key not in known:
+            room -= 1
+            if room < 0:
+                key = (OTHER_CLIENTS, application)
+        sums = found.setdefault(key, [0, 0, 0, 0])
+        for index, figure in enumerate(figures):
+            sums[index] += figure
+    return found
 
 
 def _add(into: Pending, client: str, row: ProtocolRow, grown: tuple[int, int, int, int]) -> None:
