@@ -340,10 +340,10 @@ def test_a_full_database_loses_no_alert(engine: Make, tmp_path: Path) -> None:
 
 def test_a_request_that_is_too_slow_for_the_deep_tier_stops_nothing(feeder: Start, engine: Make) -> None:
     async def go() -> None:
-        addon = feeder()
+        addon = feeder(waf_engine="auto")
         body = b"a=" + b"'or " * 12_000
         headers = (("host", "x"), ("content-type", "application/x-www-form-urlencoded"))
-        async with engine() as one:
+        async with engine(waf_engine="auto") as one:
             addon.send(record(1, method="POST", headers=headers, body=body, quick=None), record(2))
             addon.send(attack(9))
             await one.until(lambda: [alert for alert in one.told if alert["id"] == f"{9:016x}"])

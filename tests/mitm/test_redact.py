@@ -55,6 +55,18 @@ def test_headers_and_targets() -> None:
     assert not is_redacted("ARGS:q", found.redacted)
 
 
+def test_what_a_rule_matched_is_blanked_with_its_value() -> None:
+    value = "SECRET' union select SECRET from SECRET--"
+    headers = (("cookie", f"sid={value}"), ("content-type", "application/json"), ("user-agent", "Firefox"))
+    body = json.dumps({"login": {"password": value}, "note": value.replace("SECRET", "kept")}).encode()
+    guilty = record(1, method="POST", target=f"/p?token={value}".replace(" ", "+"), headers=headers, body=body)
+    assert guilty.quick is not None
+    assert {hit.place.partition(":")[0] for hit in guilty.quick.rules} >= {"REQUEST_COOKIES", "ARGS"}
+    found = redacted(guilty)
+    assert "SECRET" not in repr(found)
+    assert "secret" not in repr(found)
+
+
 def test_what_is_no_secret_stays() -> None:
     body = b'{"author": "x",  "passage": "y", "compass": 3, "bypass": true, "tokenizer": null}'
     found = redacted(record(1, target="/p?a=%zz&b=1", body=b"x\x00=\xff&y", quick=None))

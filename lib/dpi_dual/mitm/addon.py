@@ -169,7 +169,8 @@ class Addon:
                     return
                 self._from_engine = True
                 self._take(policy)
-            case "limit":
+            case "limit" if str(head.get("ip")) not in self.live.trusted:
+                # Never a proxy of ours: everybody is behind it.
                 self._limited[str(head.get("ip"))] = float(head.get("until", 0.0))
                 if len(self._limited) > MAX_LIMITED:
                     self._limited.pop(next(iter(self._limited)))
@@ -201,18 +202,25 @@ class Addon:
             return
         exchange = Exchange(live, client, heads, flow)
         flow.metadata[STATE] = exchange
-        self.counts["requests"] += 1
+        self.counts["requests"] += live.mitm.enabled
         if heads.internal:
             request.headers.fields = tuple(pair for pair in request.headers.fields if pair[0].lower() not in INTERNAL)
         if heads.forwarded and not trusted:
             # Whoever wrote it, the origin is not to believe it either.
             request.headers["X-Forwarded-For"] = client.ip
         if self._limited and live.mitm.block_threats and self._limited.get(client.ip, 0.0) > exchange.at:
-            self.counts["limited"] += 1
-            self._answer(flow, exchange, 429, "Too many requests", "Try again in half a minute.", {"Retry-After": "30"})
-        elif live.origins:
+            self._refuse_limited(flow, exchange)
+            return
+        if live.origins:
             self._route(flow, exchange)
         self._prepare_body(flow, exchange)
+
+    def _refuse_limited(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """As cheaply as it can be said: neither judged nor copied."""
+        self.counts["limited"] += 1
+        self._answer(flow, exchange, 429, "Too many requests", "Try again in half a minute.", {"Retry-After": "30"})
+        self._prepare_body(flow, exchange)
+        del flow.metadata[STATE]
 
     def _health(self, flow: http.HTTPFlow, live: LivePath) -> None:
         # Without any origin nothing can be served here: whoever checks had better go there directly.
@@ -414,17 +422,15 @@ class Addon:
         messages = flow.websocket.messages
         message = messages[-1]
         del messages[:-1]
-        live = self.live
-        if not message.from_client or not live.mitm.enabled or self.feed is None:
+        if not message.from_client or not self.live.mitm.enabled or self.feed is None:
             return
         self.counts["websocket_messages"] += 1
-        content = message.content
-        verdict = live.judge("POST", exchange.path, (("host", exchange.host),), content[: live.mitm.max_body])
-        blocked = live.mitm.block_threats and verdict.block
-        if blocked:
+        exchange.live = self.live  # the connection may outlive a policy
+        record = exchange.message(flow, message.content)
+        if record.blocked:
             message.drop()  # type: ignore[no-untyped-call]
             self.counts["blocked"] += 1
-        self.feed.copy(exchange.message(flow, content, verdict, blocked))
+        self.feed.copy(record)
 
     # --- replay
 

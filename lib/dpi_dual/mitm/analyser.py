@@ -24,6 +24,7 @@ from dpi_dual.mitm.deep import DeepWorker, GoneError, TooSlowError
 from dpi_dual.mitm.judge import CandidateError
 from dpi_dual.mitm.policy import Policy, PolicyError
 from dpi_dual.mitm.record import record_of
+from dpi_dual.mitm.redact import BLANK
 from dpi_dual.mitm.replay import MAX_RESENT, chosen, replay, resendable
 from dpi_dual.mitm.wire import (
     MAX_LINE,
@@ -353,8 +354,7 @@ class Analyser:
                 result["skipped"] = reason
                 continue
             waiting = self._resent[entry.id] = loop.create_future()
-            blank = {"cookie", "authorization"} if record.redacted else set()
-            headers = [pair for pair in record.headers if pair[0].lower() not in blank and pair[1] != "[redacted]"]
+            headers = [pair for pair in record.headers if pair[1] != BLANK]
             self._to_addon(
                 {
                     "t": "resend",

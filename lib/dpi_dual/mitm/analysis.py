@@ -14,7 +14,7 @@ from dpi_dual.mitm.behaviour import LIMIT_S, MAX_CLIENTS, Behaviour, Finding
 from dpi_dual.mitm.forensic import ForensicLog
 from dpi_dual.mitm.judge import merged
 from dpi_dual.mitm.policy import Policy
-from dpi_dual.mitm.record import Record
+from dpi_dual.mitm.record import WEBSOCKET, Record
 from dpi_dual.mitm.redact import is_redacted, redacted
 from dpi_dual.mitm.ring import Entry, Ring
 from dpi_dual.mitm.seal import Seal
@@ -125,7 +125,7 @@ class Analysis:
             return True  # told again after a restart of ours
         entry = self.ring.put(redacted(record, self.policy.mitm.redact_headers), now)
         self._counters["analysed_requests"] += 1
-        if record.method != "WEBSOCKET":
+        if record.method != WEBSOCKET:
             for finding in self.behaviour.request(record.client_ip, now):
                 self._found(entry, finding, now)
         if guilty or not self.policy.mitm.async_analysis:

@@ -6,12 +6,13 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mitmproxy import http
 
 from dpi_dual.mitm.live import Heads, LivePath, target_of
 from dpi_dual.mitm.origins import Origin, host_only
-from dpi_dual.mitm.record import MAX_HOST, MAX_METHOD, Record
+from dpi_dual.mitm.record import MAX_HOST, MAX_METHOD, WEBSOCKET, Record
 from dpi_dual.waf.verdict import Verdict
 
 log = logging.getLogger(__name__)
@@ -88,27 +89,36 @@ class Exchange:
             quick=self.verdict,
         )
 
-    def message(self, flow: http.HTTPFlow, content: bytes, verdict: Verdict, blocked: bool) -> Record:
-        """The copy of a WebSocket message on the connection that this exchange opened."""
+    def message(self, flow: http.HTTPFlow, content: bytes) -> Record:
+        """The copy of a WebSocket message on the connection that this exchange opened, judged."""
         body = content[: self.live.mitm.max_body]
-        return Record(
+        kind = "application/json" if body[:1] in (b"{", b"[") else "text/plain"
+        agent = next((value for name, value in self.heads.pairs if name.lower() == "user-agent"), "")
+        headers = (
+            ("host", self.host),
+            ("user-agent", agent),
+            ("accept", "*/*"),
+            ("content-type", kind),
+            ("content-length", str(len(body))),
+        )
+        record = Record(
             id=secrets.token_hex(8),
             at=time.time(),
             client_ip=self.client[0],
             client_port=self.client[1],
-            method="WEBSOCKET",
+            method=WEBSOCKET,
             scheme="wss" if flow.request.scheme == "https" else "ws",
             host=self.host,
             target=self.path,
             version=flow.request.http_version,
-            headers=(("host", self.host),),
+            headers=headers,
             body=body,
             size=len(content),
             cut=len(body) < len(content),
-            blocked=blocked,
             origin=self.origin.name if self.origin else "",
-            quick=verdict,
         )
+        verdict = self.live.judge("POST", record.target, headers, body)
+        return replace(record, quick=verdict, blocked=self.live.mitm.block_threats and verdict.block)
 
 
 class Inspect:

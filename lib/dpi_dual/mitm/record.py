@@ -16,6 +16,9 @@ MAX_TARGET = 16_384
 MAX_HOST = 255
 MAX_METHOD = 32
 
+#: The method of a copy that is a WebSocket message.
+WEBSOCKET = "WEBSOCKET"
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -50,8 +53,9 @@ class Record:
         return self.target.partition("?")[0]
 
     def request(self) -> Request:
-        """As the WAF takes it."""
-        return parse(self.method, self.target, self.headers, self.body)
+        """As the WAF takes it; a message of a WebSocket is judged as what it is nearest to."""
+        method = "POST" if self.method == WEBSOCKET else self.method
+        return parse(method, self.target, self.headers, self.body)
 
 
 def encode_verdict(verdict: Verdict) -> dict[str, Any]:

@@ -83,7 +83,12 @@ def redacted(record: Record, more_headers: Iterable[str] = ()) -> Record:
                 content_type = value
     target = _target(record.target, places)
     body = _body(record.body, content_type, places) if record.body else b""
-    return replace(record, headers=tuple(headers), target=target, body=body, redacted=tuple(dict.fromkeys(places))[:64])
+    blanked = tuple(dict.fromkeys(places))[:64]
+    quick = record.quick
+    if quick is not None and quick.rules and blanked:
+        hits = tuple(replace(hit, matched=BLANK) if is_redacted(hit.place, blanked) else hit for hit in quick.rules)
+        quick = replace(quick, rules=hits)
+    return replace(record, headers=tuple(headers), target=target, body=body, quick=quick, redacted=blanked)
 
 
 def is_redacted(place: str, places: tuple[str, ...]) -> bool:
@@ -91,8 +96,15 @@ def is_redacted(place: str, places: tuple[str, ...]) -> bool:
     collection, _, name = place.partition(":")
     if collection.startswith("REQUEST_COOKIES"):
         return "REQUEST_COOKIES" in places
-    lower = f"{collection}:{name.lower()}" if collection == "REQUEST_HEADERS" else place
-    return lower in places or (collection == "ARGS" and name.startswith(("json", "xml")) and "BODY" in places)
+    if collection == "REQUEST_HEADERS":
+        return f"{collection}:{name.lower()}" in places
+    if collection in _WHOLE or name.startswith(("json", "xml")):
+        return any(not blanked.startswith(("REQUEST_COOKIES", "REQUEST_HEADERS")) for blanked in places)
+    return place in places
+
+
+#: Places that show several values as one text: what is blanked in one of them was in there too.
+_WHOLE = frozenset({"REQUEST_BODY", "XML", "QUERY_STRING", "REQUEST_URI", "FILES_CONTENT", "ARGS_NAMES"})
 
 
 def _target(target: str, places: list[str]) -> str:

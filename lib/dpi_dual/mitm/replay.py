@@ -11,7 +11,7 @@ from dpi_dual.mitm.analysis import Analysis
 from dpi_dual.mitm.deep import DeepWorker, GoneError, TooSlowError
 from dpi_dual.mitm.judge import STRICT, CandidateError, candidates_of
 from dpi_dual.mitm.policy import Policy
-from dpi_dual.mitm.record import Record
+from dpi_dual.mitm.record import WEBSOCKET, Record
 from dpi_dual.mitm.redact import is_redacted
 from dpi_dual.mitm.ring import Entry
 from dpi_dual.waf.verdict import Verdict
@@ -150,7 +150,7 @@ def resendable(record: Record | None, force: bool) -> str:
     """Why a request cannot be sent again; empty if it can."""
     if record is None:
         return "it is not in the buffer any more"
-    if record.method == "WEBSOCKET":
+    if record.method == WEBSOCKET:
         return "it is a message of a WebSocket"
     if record.method not in SAFE_METHODS and not force:
         return f"{record.method} is not safe to repeat (force sends it all the same)"
