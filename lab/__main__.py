@@ -25,6 +25,7 @@ PROGRAMS = {
     "dropbear": "dropbear-bin",
     "dbclient": "dropbear-bin",
     "busybox": "busybox",
+    "haproxy": "haproxy",
 }
 
 DEFAULT_PORT = 8080
@@ -75,6 +76,10 @@ def _refuse_without_programs() -> None:
     missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
     if missing:
         raise SystemExit(f"lab: missing system packages. As root:  apt-get install {' '.join(missing)}")
+    from lab.published import why_not
+
+    if problem := why_not():
+        raise SystemExit(f"lab: {problem}")
 
 
 def _enter_user_namespace(listener: socket.socket, lock: int) -> None:

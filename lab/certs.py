@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,18 @@ def make_certificates(directory: Path, names: Iterable[str]) -> None:
         extensions = ["-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
         subject = ["-subj", f"/O=DPI Dual-Stream lab/CN={name}", *extensions]
         _openssl("req", "-x509", "-new", "-key", str(key), *signer, *subject, "-out", str(certificate))
+
+
+def bundle(directory: Path, names: Iterable[str], target: Path) -> None:
+    """Writes `NAME.pem` for each name into `target`: certificate and key in one file, as HAProxy reads them."""
+    names = list(names)
+    make_certificates(directory, names)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = (directory / "site.key").read_bytes()
+    for name in names:
+        descriptor = os.open(target / f"{name}.pem", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write((directory / f"{name}.crt").read_bytes() + key)
 
 
 def _openssl(*arguments: str) -> None:

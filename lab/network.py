@@ -1,8 +1,9 @@
 """The lab's network: a router between three LAN clients and an internet, all made of network namespaces.
 
     laptop ─┐
-    phone  ─┼─ lan1..3 | br-lan  ROUTER  wan ── isp  INTERNET (server addresses on its loopback)
-    tv     ─┘
+    phone  ─┼─ lan1..3 | br-lan  ROUTER  wan ── isp  INTERNET (addresses of servers and visitors on its loopback)
+    tv     ─┘                      dmz
+                                    └── nas  (serves what the router publishes)
 
 IPv4 is masqueraded on `wan`, IPv6 is routed. The clients get IPv4 by DHCP and IPv6 by router advertisement
 from the router's dnsmasq, which also forwards their DNS. The host's own interfaces are never touched.
@@ -27,6 +28,7 @@ from lab.netns import Namespace, veth
 
 LAN_INTERFACE = "br-lan"
 WAN_INTERFACE = "wan"
+DMZ_INTERFACE = "dmz"
 CLIENT_INTERFACE = "eth0"
 
 #: Addresses of the router. 198.51.100.0/24, 203.0.113.0/24 and 2001:db8::/32 are for examples (RFC 5737, 3849).
@@ -38,11 +40,20 @@ ISP = "203.0.113.1"
 ISP6 = "2001:db8:113::1"
 LAN_NETWORKS = ("192.168.1.0/24", "2001:db8:1::/64")
 
+#: The published services' host has a network of its own: what visitors ask of it is none of the LAN's traffic.
+ROUTER_DMZ = "192.168.2.1"
+NAS = "192.168.2.10"
+
 #: Servers of the internet: host part → (IPv4, IPv6). Which service listens where is `lab.servers`' matter.
 SERVER_ADDRESSES: dict[str, tuple[str, str]] = {
     role: (f"198.51.100.{n}", f"2001:db8:5100::{n}")
     for role, n in {"web": 10, "video": 20, "chat": 30, "shell": 40, "dns": 53}.items()
 }
+
+#: People on the internet who visit what the router publishes, and the one that `lab/bin/visitor` is.
+VISITORS = tuple(f"192.0.2.{n}" for n in range(10, 40))
+VISITORS6 = tuple(f"2001:db8:2000:{n:x}::1" for n in range(10, 20))
+GUEST, GUEST6 = "192.0.2.77", "2001:db8:2000:77::1"
 
 #: The devices of the LAN: name → MAC address.
 CLIENT_MACS = {"laptop": "02:00:5e:00:01:64", "phone": "02:00:5e:00:01:65", "tv": "02:00:5e:00:01:66"}
@@ -119,9 +130,9 @@ class InterfaceBytes:
 class LabNetwork:
     """The whole network. A context manager; `close()` or the end of this process ends every host and process in it.
 
-    `router`, `internet`: hosts (`Namespace`). `clients`: name → `Client`. `directory`: run-time files, among them
-    `lease_file` (dnsmasq's format, as on OpenWrt). `start_up()` yields a line before each step, for showing progress;
-    `with LabNetwork() as network` runs it silently.
+    `router`, `internet`, `nas`: hosts (`Namespace`). `clients`: name → `Client`. `directory`: run-time files, among
+    them `lease_file` (dnsmasq's format, as on OpenWrt). `start_up()` yields a line before each step, for showing
+    progress; `with LabNetwork() as network` runs it silently.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -132,6 +143,7 @@ class LabNetwork:
         self.lease_file = directory / "dhcp.leases"
         self.router: Namespace
         self.internet: Namespace
+        self.nas: Namespace
         self.clients: dict[str, Client] = {}
         self._watched: dict[str, subprocess.Popen[Any]] = {}
 
@@ -140,6 +152,8 @@ class LabNetwork:
         try:
             yield "router and internet"
             self._make_router()
+            yield "nas with the published services"
+            self._make_nas()
             yield "clients " + ", ".join(CLIENT_MACS)
             for port, (name, mac) in enumerate(CLIENT_MACS.items(), start=1):
                 self._make_client(name, mac, f"lan{port}")
@@ -189,7 +203,16 @@ class LabNetwork:
             f"route add {LAN_NETWORKS[1]} via {ROUTER_WAN6}",
             *(f"address add {v4}/32 dev lo" for v4, _ in SERVER_ADDRESSES.values()),
             *(f"address add {v6}/128 dev lo" for _, v6 in SERVER_ADDRESSES.values()),
+            *(f"address add {v4}/32 dev lo" for v4 in (*VISITORS, GUEST)),
+            *(f"address add {v6}/128 dev lo" for v6 in VISITORS6),
+            # Who does not say which address to come from is the guest, not a neighbour of the router.
+            f"address add {GUEST6}/128 dev isp",
+            f"route add {ROUTER_WAN}/32 dev isp src {GUEST}",
+            f"route add {ROUTER_WAN6}/128 dev isp src {GUEST6}",
         )
+        resolv_conf = self.directory / "resolv.conf.internet"
+        resolv_conf.write_text(f"nameserver {SERVER_ADDRESSES['dns'][0]}\n")
+        self.internet.mount_over(resolv_conf, "/etc/resolv.conf")
         self.router.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
         self.router.ip_batch(
             f"link add {LAN_INTERFACE} address {_ROUTER_MAC_LAN} type bridge mcast_snooping 0 forward_delay 0",
@@ -206,6 +229,12 @@ class LabNetwork:
         self.router.sysctl(net__netfilter__nf_conntrack_acct=1)
         if Path("/proc/sys/net/bridge").exists():
             self.router.sysctl(net__bridge__bridge___nf___call___iptables=0)
+
+    def _make_nas(self) -> None:
+        self.nas = self._host("nas")
+        veth(self.router, DMZ_INTERFACE, self.nas, "eth0")
+        self.router.ip("address", "add", f"{ROUTER_DMZ}/24", "dev", DMZ_INTERFACE)
+        self.nas.ip_batch(f"address add {NAS}/24 dev eth0", f"route add default via {ROUTER_DMZ}")
 
     def _make_client(self, name: str, mac: str, port: str) -> None:
         host = self._host(name)

@@ -20,12 +20,20 @@ MAX_FLOWS = 200_000
 #: Which of the engine's counters mean that something was lost rather than merely odd.
 DROP_WORDS = ("drop", "evict", "lost", "overflow", "discard", "truncated")
 
+#: A ring gives its oldest place to the newest request: nothing is lost that was promised.
+NO_DROPS = frozenset({"mitm_ring_evicted"})
+
+#: Copies of requests that were never analysed in full, and alerts that never arrived.
+MITM_DROPS = ("mitm_addon_dropped", "mitm_addon_dropped_alerts", "mitm_analysis_skipped", "mitm_spool_dropped")
+
 #: How far the LAN's bytes may be from what the clients' own interfaces counted before they are waited for.
 SETTLED = 0.005
 
-
 #: When the figures have not moved for this long after the traffic's end, nothing more will come.
 QUIET_S = 11.0
+
+#: The same for requests and alerts: the analyser says every second how far it is.
+MITM_QUIET_S = 2.5
 
 
 class Caller(Protocol):
@@ -119,9 +127,13 @@ class Figures:
         self._problems: dict[str, str] = {}
         self._status: dict[str, Any] = {}
         self._lan: dict[str, Any] = {}
+        self._requests, self._threats, self._blocked = Total(), Total(), Total()
+        self._buffer: dict[str, Any] = {}
+        self._alerts: Counter[str] = Counter()
+        self._known_alerts: set[str] = set()
 
     def glance(self) -> None:
-        """The quick figures: four calls."""
+        """The quick figures: five calls."""
         status = ask(self._caller, "dpi.status", "status")
         if figure(status, "engine") != "running":
             raise ProductError("the engine is down")
@@ -132,6 +144,10 @@ class Figures:
             for row in rows:
                 total = self._client_bytes.setdefault(row["mac"] or row["ip"], Total())
                 total.update(row["bytes_in"] + row["bytes_out"])
+        self._buffer = ask(self._caller, "dpi.status", "buffer")
+        self._requests.update(figure(self._buffer, "requests_total"))
+        self._threats.update(figure(self._buffer, "threats_detected"))
+        self._blocked.update(figure(self._buffer, "blocked_count"))
 
     def look(self) -> None:
         """Everything, flow by flow."""
@@ -143,6 +159,7 @@ class Figures:
         for rows in pages(self._caller, "dpi.lan", "applications", "applications"):
             for row in rows:
                 self._applications.setdefault(row["application"], Total()).update(row["flows"])
+        self._look_at_alerts()
         destinations = figure(ask(self._caller, "dpi.lan", "destinations", limit=1), "total")
         self._destinations = max(self._destinations, destinations)
         health = ask(self._caller, "dpi.status", "health")
@@ -151,6 +168,16 @@ class Figures:
         for problem in figure(health, "problems"):
             if problem["severity"] != "info":
                 self._problems[problem["code"]] = problem["message"]
+
+    def _look_at_alerts(self) -> None:
+        """Counts new ones under each of their categories; more are kept than can come between two looks."""
+        listed = set()
+        for rows in pages(self._caller, "dpi.status", "alerts", "alerts"):
+            for row in rows:
+                listed.add(row["id"])
+                if row["id"] not in self._known_alerts:
+                    self._alerts.update(row["categories"])
+        self._known_alerts = listed
 
     @property
     def lan_bytes(self) -> int:
@@ -165,16 +192,25 @@ class Figures:
         self._ended = self._clock()
         deadline = self._ended + patience_s
         known, quiet_since = self.lan_bytes, self._ended
+        inspected, inspected_since = self._inspected(), self._ended
         while True:
             self.glance()
             now = self._clock()
-            if self.lan_bytes >= client_bytes * (1 - SETTLED):
+            if self._inspected() != inspected:
+                inspected, inspected_since = self._inspected(), now
+            analysed = not self._requests.value or (not any(inspected[2:]) and now - inspected_since >= MITM_QUIET_S)
+            if analysed and self.lan_bytes >= client_bytes * (1 - SETTLED):
                 return True
             if self.lan_bytes != known:
                 known, quiet_since = self.lan_bytes, now
             if now >= deadline or now - quiet_since >= QUIET_S:
                 return False
             sleep(0.5)
+
+    def _inspected(self) -> tuple[int, ...]:
+        """Requests, threats, what waits for its analysis, and what the engine has not been told yet."""
+        waiting = (int(self._buffer.get(name, 0)) for name in ("waiting", "unreported"))
+        return (self._requests.value, self._threats.value, *waiting)
 
     def line(self) -> str:
         """The figures of the last glance in one line."""
@@ -184,7 +220,9 @@ class Figures:
             f"{self._clock() - self._started:6.0f} s   WAN {self._mirrored.value:,} packets mirrored, "
             f"{tap['flows_1min']} flows/min   LAN {lan['active_clients']} clients, {in_bytes(self.lan_bytes)}, "
             f"{rate / 1e6:.2f} Mbit/s, {lan['unique_destinations']} destinations, "
-            f"{lan['detected_protocols']} protocols   engine {in_bytes(self._status['rss_bytes'])}"
+            f"{lan['detected_protocols']} protocols   MITM {self._requests.value:,} requests, "
+            f"{self._threats.value:,} alerts, {self._blocked.value:,} blocked   "
+            f"engine {in_bytes(self._status['rss_bytes'])}"
         )
 
     def report(self, statistics: dict[str, Any], restarts: int, client_bytes: int, errors: list[str]) -> dict[str, Any]:
@@ -212,12 +250,21 @@ class Figures:
                 "ipv6_flows": self._lan_flows.of_version(6),
                 "source": self._lan.get("source", ""),
             },
+            "mitm": {
+                "requests": self._requests.value,
+                "alerts": dict(self._alerts.most_common()),
+                "blocked": self._blocked.value,
+                "buffer_entries": self._buffer.get("entries", 0),
+                "dropped": sum(counters.get(name, 0) for name in MITM_DROPS),
+            },
             "ubus": {name: statistics[name] for name in ("calls", "median_ms", "errors")},
             "engine": {
                 "rss_bytes": self._status.get("rss_bytes", 0),
                 "restarts": restarts,
                 "dropped": {
-                    name: value for name, value in counters.items() if any(word in name for word in DROP_WORDS)
+                    name: value
+                    for name, value in counters.items()
+                    if any(word in name for word in DROP_WORDS) and name not in NO_DROPS
                 },
                 "counters": {name: value for name, value in counters.items() if value},
             },

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import record, report, servers, traffic
+from lab import origin, published, record, report, servers, traffic, visitors
 from lab.gateway.client import CallError, Client
 from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
 from lab.record import ROOT
@@ -109,6 +109,7 @@ class Lab:
             "DPI_DUAL_RUN_DIR": str(self.directory / "run"),
             "DPI_DUAL_NETIFYD_SOCKET": str(self.directory / "netifyd.sock"),
             "DPI_DUAL_INIT": str(ROOT / "lab" / "bin" / "dpi-dual-init"),
+            **published.environment(self.directory),
             "DPI_LAB_SUPERVISOR": str(self.directory / "supervisor.sock"),
             "DPI_LAB_UBUS_SOCKET": str(self.directory / "ubus.sock"),
             # events go out through `ubus send`, as on a router
@@ -127,10 +128,15 @@ class Lab:
         """Everything, with a line for each step; raises `LabError` or `OSError` with the reason if one fails."""
         self.control.bind(Path(self.environment["DPI_LAB_SUPERVISOR"]))
         self._build_network()
+        with _step("configuration, HAProxy's by dpi-dualctl haproxy apply"):
+            self._configure()
+            published.install(self.network)
+        # It takes its time: meanwhile the others start.
+        self._supervise("mitmdump", lambda: published.start_mitmdump(self.directory, self._in_router))
         with _step("servers: web, TLS, DNS, SSH, telnet, mail, files, time"):
             self._supervise("servers", lambda: servers.start(self.network))
-        with _step("configuration"):
-            self._configure()
+        with _step("published services on the nas"):
+            self._supervise("origin", lambda: origin.start(self.network))
         with _step(f"DPI agent (nDPI) on {LAN_INTERFACE} and {TAP_INTERFACE}"):
             self._supervise("netifyd", self._start_netifyd)
             self._wait_for("netifyd", Path(self.environment["DPI_DUAL_NETIFYD_SOCKET"]).exists)
@@ -140,11 +146,16 @@ class Lab:
         with _step("engine: dpi-duald"):
             self._supervise("engine", self._start_engine)
             self._wait_for("engine", self._engine_runs)
-        with _step(f"traffic of {', '.join(self.network.clients)}"):
+        with _step("HAProxy and mitmproxy with the addon"):
+            self._wait_for("mitmdump", self._stream_runs)
+            self._supervise("haproxy", lambda: published.start_haproxy(self.directory, self._in_router))
+            self._wait_for("haproxy", lambda: published.inspects(self.environment["DPI_DUAL_RUN_DIR"]))
+        with _step(f"traffic of {', '.join(self.network.clients)}, visitors and attackers"):
             self._interface_bytes_before = self._interface_bytes()
             self.figures = report.Figures(self.ubus)
             for name in self.network.clients:
                 self._supervise(f"traffic-{name}", self._traffic_of(name))
+            self._supervise("visitors", lambda: visitors.start(self.network, rate=self._options.rate))
         self._write_record(ready=True)
         self._invite()
 
@@ -155,7 +166,12 @@ class Lab:
             print(f"  network: {name} …", end="", flush=True)
             begin = time.monotonic()
         _print_time(begin)
-        hosts = [self.network.router, self.network.internet, *(c.host for c in self.network.clients.values())]
+        hosts = [
+            self.network.router,
+            self.network.internet,
+            self.network.nas,
+            *(c.host for c in self.network.clients.values()),
+        ]
         # Held open, a namespace keeps its number: what still runs in it at the end can be told for certain.
         self._namespaces = [os.open(f"/proc/{host.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC) for host in hosts]
 
@@ -171,7 +187,7 @@ class Lab:
         uci.set_options("dpi-dual", "settings", own, where)
         uci.set_options("dpi-dual", "tap", {"mirror_source": [WAN_INTERFACE], "interface": TAP_INTERFACE}, where)
         uci.set_options("dpi-dual", "lan", {"interface": [LAN_INTERFACE]}, where)
-        uci.set_options("dpi-dual", "mitm", {"buffer_dir": str(self.directory / "buffer")}, where)
+        published.configure(self.directory, where)
         uci.set_options("dpi-dual", "correlation", {"output": f"{own['stats_dir']}/correlated-threats.json"}, where)
         (directory / "dhcp").write_text(f"config dnsmasq\n\toption leasefile '{self.network.lease_file}'\n")
 
@@ -226,6 +242,9 @@ class Lab:
     def _engine_runs(self) -> bool:
         return _answers(lambda: self.ubus.call("dpi.status", "status")["engine"] == "running")
 
+    def _stream_runs(self) -> bool:
+        return _answers(lambda: self.ubus.call("dpi.status", "status")["mitm_stream"]["running"])
+
     def _interface_bytes(self) -> int:
         return sum(counted.total_bytes for counted in self.network.client_bytes().values())
 
@@ -235,6 +254,10 @@ class Lab:
             with open(descriptor, "w", encoding="ascii") as file:
                 file.write(secrets.token_hex(4) + "\n")
         enter = ["nsenter", *(["--user", "--preserve-credentials"] if self._options.rootless else [])]
+
+        def inside(host: str) -> list[str]:
+            return [*enter, f"--target={getattr(self.network, host).pid}", "--net", "--mount"] if ready else []
+
         record.write(
             {
                 "pid": os.getpid(),
@@ -247,7 +270,8 @@ class Lab:
                 "ubus_socket": self.environment["DPI_LAB_UBUS_SOCKET"],
                 "supervisor_socket": self.environment["DPI_LAB_SUPERVISOR"],
                 "environment": {name: value for name, value in self.environment.items() if name != "PATH"},
-                "enter_router": [*enter, f"--target={self.network.router.pid}", "--net", "--mount"] if ready else [],
+                "enter_router": inside("router"),
+                "enter_internet": inside("internet"),
             }
         )
 
@@ -263,6 +287,8 @@ class Lab:
             "      lab/bin/ubus call dpi.status status\n"
             "      lab/bin/ubus call dpi.lan clients '{\"limit\": 2}'\n"
             "      lab/bin/dpi-dualctl status\n"
+            "      lab/bin/dpi-dualctl alerts\n"
+            f"      lab/bin/visitor curl 'https://{origin.SHOP}/search?q=%3Cscript%3Ealert(1)%3C/script%3E'\n"
             f"  logs and files  {self.directory}\n",
             flush=True,
         )
@@ -313,9 +339,10 @@ class Lab:
         """Stops the traffic and writes the report, once the product has accounted for the last packets."""
         if self._options.report is None:
             return
-        for name in self.network.clients:
-            self.supervisor.stop(f"traffic-{name}")
-        self._wait_and_tick(lambda: not any(self._traffic_runs(name) for name in self.network.clients))
+        generators = [*(f"traffic-{name}" for name in self.network.clients), "visitors"]
+        for name in generators:
+            self.supervisor.stop(name)
+        self._wait_and_tick(lambda: not any(self.supervisor.services[name].running for name in generators))
         client_bytes = self._interface_bytes() - self._interface_bytes_before
         self.say("traffic stopped; waiting until the last packets are accounted for (Ctrl-C: not)")
         try:
@@ -338,14 +365,9 @@ class Lab:
         temporary.replace(self._options.report)
         self.say(f"report written to {self._options.report}")
 
-    def _traffic_runs(self, name: str) -> bool:
-        return self.supervisor.services[f"traffic-{name}"].running
-
     def _traffic_errors(self) -> dict[str, int]:
-        return {
-            name: sum(1 for line in traffic.read_lines(self.directory, name) if line.get("ok") is False)
-            for name in self.network.clients
-        }
+        failed = {name: len(traffic.read_lines(self.directory, name)) for name in self.network.clients}
+        return {**failed, "visitors": len(visitors.read_report(self.directory)["errors"])}
 
     def _sleep_and_tick(self, seconds: float) -> None:
         self._wait_and_tick(lambda: False, seconds)
@@ -390,7 +412,7 @@ def run(options: Options) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", flush=True)
         code = 130
-    except (LabError, OSError, subprocess.SubprocessError, report.ProductError) as error:
+    except (LabError, OSError, subprocess.SubprocessError, report.ProductError, published.PublishedError) as error:
         notes = "; ".join(getattr(error, "__notes__", ()))
         print(f"\nlab: {error}{f' ({notes})' if notes else ''}", file=sys.stderr, flush=True)
         code = 1

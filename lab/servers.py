@@ -24,9 +24,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from lab import certs
-from lab.network import SERVER_ADDRESSES, LabNetwork
+from lab.network import ROUTER_WAN, ROUTER_WAN6, SERVER_ADDRESSES, LabNetwork
+from lab.origin import HOSTS
 
-#: Host name → which of `SERVER_ADDRESSES` it lives on. Some are names that nDPI knows applications by.
+#: What names can stand for: the servers here, and the router, which publishes services of its own.
+ADDRESSES = {**SERVER_ADDRESSES, "router": (ROUTER_WAN, ROUTER_WAN6)}
+
+#: Host name → which of `ADDRESSES` it lives on. Some are names that nDPI knows applications by.
 NAMES = {
     "www.example.com": "web",
     "www.wikipedia.org": "web",
@@ -38,6 +42,7 @@ NAMES = {
     "mail.example.net": "shell",
     "files.example.net": "shell",
     "time.example.net": "shell",
+    **dict.fromkeys(HOSTS, "router"),
 }
 WEB_NAMES = tuple(name for name, role in NAMES.items() if role in ("web", "video", "chat"))
 
@@ -146,7 +151,7 @@ def answer_dns(query: bytes) -> bytes:
     records = b""
     if questions == 1 and role and kind in (1, 28):
         family = socket.AF_INET if kind == 1 else socket.AF_INET6
-        address = socket.inet_pton(family, SERVER_ADDRESSES[role][kind == 28])
+        address = socket.inet_pton(family, ADDRESSES[role][kind == 28])
         records = struct.pack(">HHHIH", 0xC00C, kind, 1, _DNS_TTL, len(address)) + address
     code = 0 if role else 3
     return struct.pack(">HHHHHH", identity, 0x8400 | flags & 0x0100 | code, 1, bool(records), 0, 0) + question + records

@@ -296,7 +296,7 @@ def test_stop_lasts_and_start_works_over_ubus(lab: RunningLab) -> None:
 
 def test_ctrl_c_writes_the_report_and_leaves_nothing(lab: RunningLab) -> None:
     namespaces = namespaces_of(lab.services())
-    assert len(namespaces) == 5  # router, internet, three clients
+    assert len(namespaces) == 6  # router, internet, nas, three clients
     assert lab.end() == 0, "\n".join(lab.said)
     assert lab.said[-1] == "everything removed"
     assert_nothing_left(lab.record, namespaces)

@@ -22,6 +22,8 @@ class Product:
         self.lan_flows = [flow(1, "HTTP"), flow(2, "TLS", "2001:db8::2"), flow(3, "TLS", "2001:db8::3")]
         self.applications = [{"application": "youtube", "flows": 3, "bytes": 900}]
         self.counters = {"tap_flows_evicted": 0, "netifyd_frames_dropped": 2, "netifyd_reconnects": 1}
+        self.alerts = [alert("a", "sqli", "rce"), alert("b", "sqli")]
+        self.buffer = {"entries": 0, "requests_total": 0, "threats_detected": 0, "blocked_count": 0}
         self.asked: list[tuple[str, str]] = []
         self.failing = False
         self.engine = "running"
@@ -36,6 +38,7 @@ class Product:
             ("dpi.lan", "flows"): ("flows", self.lan_flows),
             ("dpi.lan", "clients"): ("clients", self.clients),
             ("dpi.lan", "applications"): ("applications", self.applications),
+            ("dpi.status", "alerts"): ("alerts", self.alerts),
         }
         if (name, method) in tables:
             key, rows = tables[name, method]
@@ -49,6 +52,7 @@ class Product:
                 "rss_bytes": 30_000_000,
                 "tap_stream": {"flows_1min": 12},
             },
+            ("dpi.status", "buffer"): {"waiting": 0, "unreported": 0, **self.buffer},
             ("dpi.status", "mirror"): {"packets_mirrored": self.mirrored},
             ("dpi.status", "health"): {
                 "counters": self.counters,
@@ -72,6 +76,10 @@ class Product:
 
 def client(mac: str, received: int, sent: int) -> dict[str, Any]:
     return {"mac": mac, "ip": "192.0.2.1", "bytes_in": received, "bytes_out": sent}
+
+
+def alert(number: str, *categories: str) -> dict[str, Any]:
+    return {"id": number, "categories": list(categories)}
 
 
 def flow(number: int, protocol: str, local_ip: str = "192.0.2.1") -> dict[str, Any]:
@@ -125,6 +133,7 @@ def test_the_report_has_the_promised_keys_and_the_products_figures(product: Prod
             "ipv6_flows": 2,
             "source": "netifyd",
         },
+        "mitm": {"requests": 0, "alerts": {"sqli": 2, "rce": 1}, "blocked": 0, "buffer_entries": 0, "dropped": 0},
         "ubus": {"calls": 40, "median_ms": 12.5, "errors": 1},
         "engine": {
             "rss_bytes": 30_000_000,
@@ -178,6 +187,42 @@ def test_settling_waits_for_the_last_bytes_and_no_longer_than_told(product: Prod
     assert figures.report(STATISTICS, 0, 0, [])["seconds"] == report.QUIET_S
 
 
+def test_settling_waits_until_every_request_is_analysed_and_every_alert_told(product: Product) -> None:
+    clock = Clock()
+    figures = report.Figures(product, clock)
+    product.buffer |= {"requests_total": 5, "waiting": 2, "unreported": 1}
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.now == 1:
+            product.buffer |= {"waiting": 0, "threats_detected": 2}
+        if clock.now == 2:
+            product.buffer |= {"unreported": 0}
+
+    assert figures.settle(1034, 20, sleep)
+    assert clock.now == 2 + report.MITM_QUIET_S
+
+
+def test_alerts_are_counted_once_and_requests_over_restarts(product: Product) -> None:
+    figures = report.Figures(product)
+    product.buffer |= {"requests_total": 50, "threats_detected": 3, "blocked_count": 1, "entries": 50}
+    product.counters |= {"mitm_addon_dropped": 4, "mitm_analysis_skipped": 2, "mitm_ring_evicted": 9}
+    figures.look()
+    product.alerts = [alert("c", "xss"), *product.alerts]
+    product.buffer |= {"requests_total": 7, "threats_detected": 1, "blocked_count": 1, "entries": 7}
+    figures.look()
+    document = figures.report(STATISTICS, 0, 0, [])
+    assert document["mitm"] == {
+        "requests": 57,
+        "alerts": {"sqli": 2, "rce": 1, "xss": 1},
+        "blocked": 1,
+        "buffer_entries": 7,
+        "dropped": 6,
+    }
+    assert "mitm_ring_evicted" not in document["engine"]["dropped"]
+    assert "57 requests, 4 alerts, 1 blocked" in figures.line()
+
+
 def test_an_error_of_the_product_is_raised_with_its_words(product: Product) -> None:
     product.failing = True
     with pytest.raises(report.ProductError, match=r"dpi\.status status: the engine is starting \(starting\)"):
@@ -201,7 +246,7 @@ def test_the_line_says_the_real_figures(product: Product) -> None:
     line = figures.line()
     for part in ("100 packets mirrored", "12 flows/min", "2 clients", "1.0 kB", "1.50 Mbit/s", "17 destinations"):
         assert part in line
-    assert len(product.asked) == 4
+    assert len(product.asked) == 5
 
 
 @pytest.mark.parametrize(
