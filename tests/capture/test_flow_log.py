@@ -159,3 +159,15 @@ def test_running_writes_what_is_left_when_it_stops(tmp_path: Path) -> None:
 
     asyncio.run(play())
     assert len(lines(tmp_path)) == 1001
+
+
+def test_a_directory_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "flows-20201115T1200Z.jsonl").write_text("theirs")
+    (tmp_path / "flows").symlink_to(tmp_path / "elsewhere")
+    log = FlowLog(str(tmp_path / "flows"), 300, Clock(NOON))
+    log.flow_ended(ended())
+    log.write()
+    assert [file.name for file in (tmp_path / "elsewhere").iterdir()] == ["flows-20201115T1200Z.jsonl"]
+    assert log.counters()["flow_log_dropped"] == 1
+    assert [problem.code for problem in log.problems()] == ["flow_log_failing"]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dpi_dual.capture.flow_rows import row
+from dpi_dual.directory import FILE_MODE, private_directory
 from dpi_dual.model import Flow, Problem
 
 #: Finished flows that wait to be written; the oldest give way.
@@ -113,9 +114,12 @@ class FlowLog:
 
     def _append(self, name: str, data: bytes) -> None:
         """All of `data` or nothing: half a line left by a full disk would spoil the next one."""
-        self._dir.mkdir(0o750, parents=True, exist_ok=True)
-        # O_NOFOLLOW: the directory is often below /tmp, where others may have put a link in our way.
-        file = os.open(self._dir / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        folder = private_directory(str(self._dir))
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            file = os.open(name, flags, FILE_MODE, dir_fd=folder)
+        finally:
+            os.close(folder)
         try:
             before = os.fstat(file).st_size
             try:
@@ -130,14 +134,25 @@ class FlowLog:
 
     def _tidy(self, now: float, retention_s: float) -> None:
         """Delete our files that are too old, and the oldest while there are too many bytes."""
+        try:
+            folder = private_directory(str(self._dir), make=False)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._error = error.strerror or str(error)
+            return
+        try:
+            self._tidy_in(folder, now, retention_s)
+        finally:
+            os.close(folder)
+
+    def _tidy_in(self, folder: int, now: float, retention_s: float) -> None:
         files: list[tuple[str, int]] = []
         try:
-            with os.scandir(self._dir) as entries:
+            with os.scandir(folder) as entries:
                 for entry in entries:
                     if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                         files.append((entry.name, entry.stat(follow_symlinks=False).st_size))
-        except FileNotFoundError:
-            return
         except OSError as error:
             self._error = error.strerror or str(error)
             return
@@ -149,7 +164,9 @@ class FlowLog:
             if not old and size <= MAX_BYTES:
                 break
             try:
-                (self._dir / name).unlink(missing_ok=True)
+                os.unlink(name, dir_fd=folder)
+            except FileNotFoundError:
+                pass
             except OSError as error:
                 self._error = error.strerror or str(error)
                 continue

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from dpi_dual.engine.snapshots import private_directory
+from dpi_dual.directory import private_directory
 from dpi_dual.model import Problem
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,45 @@
+"""A directory of ours below /tmp, where anybody may have put something in its place; files replaced whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+FILE_MODE = 0o640
+DIRECTORY_MODE = 0o750
+
+
+def private_directory(path: str, make: bool = True) -> int:
+    """Opens a directory of ours, made if absent (0750) unless `make` is false; the caller closes the descriptor.
+
+    /tmp is anybody's: a symbolic link or a directory of another user in our place is refused (OSError).
+    """
+    if make:
+        Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & stat.S_IWOTH:
+        os.close(descriptor)
+        raise PermissionError(f"{path} belongs to another user or is writable by all")
+    return descriptor
+
+
+def replace_file(directory: str, name: str, data: bytes) -> None:
+    """Writes `directory/name` so that a reader sees the old file or the new one, never a part; raises OSError."""
+    temporary = f".{name}.new"
+    folder = private_directory(directory)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with open(os.open(temporary, flags, FILE_MODE, dir_fd=folder), "wb") as file:  # noqa: PTH123 - by dir_fd
+                os.fchmod(file.fileno(), FILE_MODE)
+                file.write(data)
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+    finally:
+        os.close(folder)
