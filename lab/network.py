@@ -206,7 +206,8 @@ class LabNetwork:
             *(f"address add {v4}/32 dev lo" for v4 in (*VISITORS, GUEST)),
             *(f"address add {v6}/128 dev lo" for v6 in VISITORS6),
             # Who does not say which address to come from is the guest, not a neighbour of the router.
-            f"address add {GUEST6}/128 dev isp",
+            # nodad: only an address that is no longer tentative can be a route's source.
+            f"address add {GUEST6}/128 dev isp nodad",
             f"route add {ROUTER_WAN}/32 dev isp src {GUEST}",
             f"route add {ROUTER_WAN6}/128 dev isp src {GUEST6}",
         )
