@@ -168,3 +168,37 @@ def test_a_socket_left_by_a_killed_engine_is_taken_over(tmp_path: Path) -> None:
     answer, _ = asyncio.run(_with_server(tmp_path / "s", talk))
     assert isinstance(answer, bytes)
     assert json.loads(answer)["object"] == "a"
+
+
+def test_a_removed_socket_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "LOOK_S", 0.01)
+
+    async def scenario() -> None:
+        server = control.ControlServer(str(tmp_path / "s"), _echo)
+        task = asyncio.ensure_future(server.run())
+        while not (tmp_path / "s").exists():
+            await asyncio.sleep(0.001)
+        (tmp_path / "s").unlink()
+        with pytest.raises(FileNotFoundError, match="somebody removed"):
+            await task
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_a_stop_does_not_wait_for_peers_and_hangs_up_on_them(tmp_path: Path) -> None:
+    async def scenario() -> bytes:
+        server = control.ControlServer(str(tmp_path / "s"), _echo)
+        task = asyncio.ensure_future(server.run())
+        while not (tmp_path / "s").exists():
+            await asyncio.sleep(0.001)
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.write(b'["a","b",{}]\n')
+        await reader.readline()
+        task.cancel()
+        await asyncio.wait([task])
+        rest = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return rest
+
+    assert asyncio.run(asyncio.wait_for(scenario(), 10)) == b""

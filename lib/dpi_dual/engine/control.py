@@ -17,6 +17,8 @@ ANSWER_BYTES = 256 * 1024
 CONNECTIONS = 64
 #: A peer that is slower than this to send its line or to take its answer is dropped.
 PEER_TIMEOUT_S = 20.0
+#: How soon a socket that somebody removed is missed: nobody could reach the engine any more.
+LOOK_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class ControlServer:
         return dict(self._counters)
 
     async def run(self) -> None:
-        """Listens until cancelled; the socket is 0660 and gone afterwards."""
+        """Listens until cancelled; the socket is 0660 and gone afterwards. FileNotFoundError if it goes before."""
         path = Path(self._path)
         path.unlink(missing_ok=True)
         mask = os.umask(0o117)
@@ -58,9 +60,15 @@ class ControlServer:
         finally:
             os.umask(mask)
         try:
-            async with server:
-                await server.serve_forever()
+            while True:
+                await asyncio.sleep(LOOK_S)
+                if not path.exists():
+                    raise FileNotFoundError(f"somebody removed {path}")
         finally:
+            # Not `async with`: since Python 3.12 that waits until every peer has gone.
+            server.close()
+            for writer in self._idle:
+                writer.transport.abort()
             path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,6 +11,7 @@ from dpi_dual.model import Problem
 
 __all__ = ["Snapshots", "private_directory", "replace_file"]
 
+
 class Snapshots:
     """Writes the snapshot files; a full or missing directory is a problem that health shows, never an end."""
 
