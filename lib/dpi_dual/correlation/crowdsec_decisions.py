@@ -27,7 +27,7 @@ MAX_ITEM = 16 * 1024
 #: Ten years: what lasts longer lasts for ever.
 LONGEST_S = 10 * 366 * 86_400
 
-_DURATION = re.compile(r"(\d{1,15}(?:\.\d{0,15})?)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{0,15})?)(ns|us|µs|μs|ms|s|m|h)")
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MAPPED = (0xFFFF << 32, 96)
 
@@ -59,7 +59,8 @@ def go_duration_s(text: object) -> float | None:
             return None
         seconds += float(found[1]) * _UNIT_S[found[2]]
         position = found.end()
-    return max(-seconds if text.startswith("-") else seconds, -LONGEST_S) if seconds < LONGEST_S else LONGEST_S
+    seconds = min(seconds, float(LONGEST_S))
+    return -seconds if text.startswith("-") else seconds
 
 
 def address(text: object) -> Address | None:
