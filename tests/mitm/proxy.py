@@ -233,7 +233,8 @@ def running_proxy(
         argv = [
             *wrap,
             str(Path(sys.executable).with_name("mitmdump")),
-            *("-q", "--mode", f"reverse:http://{origin}@127.0.0.1:{port}"),
+            # Nobody listens at the discard port: each request's origin comes from the backends.
+            *("-q", "--mode", f"reverse:http://{'127.0.0.1:9' if addon else origin}@127.0.0.1:{port}"),
             *("--set", f"confdir={confdir}", "--set", "ssl_insecure=true"),
             *(("-s", str(ROOT / "addons" / "dpi_buffer.py")) if addon else ()),
             *(part for option in settings for part in ("--set", option)),

@@ -26,8 +26,8 @@ def test_each_finding_is_told_once_in_a_while() -> None:
     assert rules == ["behaviour-login-failures"]
     assert behaviour.response("b", "h", "/login", 403, 50.0) == []
     assert [finding.kind for finding in behaviour.response("b", "h", "/login", 403, 106.0)] == []
-    for category in ("sqli", "xss"):
-        assert behaviour.attacked("c", (category,), 1.0) == []
+    for categories in (("path_traversal", "lfi", "rce"), ("xss",)):
+        assert behaviour.attacked("c", categories, 1.0) == []
     assert [finding.rule for finding in behaviour.attacked("c", ("lfi",), 2.0)] == ["behaviour-many-categories"]
 
 

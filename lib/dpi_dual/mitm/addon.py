@@ -100,8 +100,8 @@ class Addon:
         """Starts the analyser."""
         if self.feed is not None:
             return
-        # The client's own Host goes to the origin, and large bodies are ours to stream.
-        ctx.options.update(keep_host_header=True)  # type: ignore[no-untyped-call]
+        # The client's own Host goes to the origin, which is chosen by it: there is nowhere to connect to before.
+        ctx.options.update(keep_host_header=True, connection_strategy="lazy")  # type: ignore[no-untyped-call]
         uci = Path(paths.CONFIG_DIR, config.PACKAGE)
         settings = config.load() if uci.exists() else config.defaults()
         directory = ctx.options.dpi_buffer_dir or settings.mitm.buffer_dir

@@ -132,7 +132,8 @@ class Behaviour:
     def attacked(self, ip: str, categories: tuple[str, ...], now: float) -> list[Finding]:
         """A request of this client was an attack; who tries everything is a scanner, whatever it calls itself."""
         client = self._client(ip)
-        client.categories.update(dict.fromkeys(categories[:8], now))
+        # The gravest of each only: one path traversal is an lfi as well, and that is no searching around.
+        client.categories.update(dict.fromkeys(categories[:1], now))
         recent = {name: at for name, at in client.categories.items() if at >= now - CATEGORY_WINDOW_S}
         client.categories = recent
         kinds = recent.keys() - {"scanner", "rate_limit", "anomaly", "protocol"}

@@ -152,6 +152,8 @@ def resendable(record: Record | None, force: bool) -> str:
         return "it is not in the buffer any more"
     if record.method == WEBSOCKET:
         return "it is a message of a WebSocket"
+    if record.blocked and not force:
+        return "it was refused as an attack (force sends it all the same)"
     if record.method not in SAFE_METHODS and not force:
         return f"{record.method} is not safe to repeat (force sends it all the same)"
     if record.cut:
