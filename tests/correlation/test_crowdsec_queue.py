@@ -1,0 +1,74 @@
+"""The queue for CrowdSec: durable when it says so, bounded, and honest about what it cannot keep."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dpi_dual.correlation import crowdsec_queue
+from dpi_dual.correlation.crowdsec_queue import Queue, Waiting
+from dpi_dual.errors import QueryError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def db(file: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        yield connection
+
+
+def waiting(target: str = "203.0.113.1") -> Waiting:
+    return Waiting(target, "dpi-dual/x", "why 'quoted' ü", "decision", 60.0, 3, 1.5, {"path": "/a"}, "record 7")
+
+
+def test_what_is_accepted_is_there_for_the_next_engine_in_order_and_unsure(db: sqlite3.Connection, file: Path) -> None:
+    queue = Queue(db)
+    alerts = [waiting(f"203.0.113.{number}") for number in range(3)]
+    for alert in alerts:
+        queue.accept(alert)
+    assert [entry.unsure for entry in queue] == [False] * 3
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        again = Queue(other)
+        assert [entry.alert for entry in again] == alerts
+        assert [entry.unsure for entry in again] == [True] * 3
+        again.forget(next(iter(again)))
+    assert len(Queue(db)) == 2
+
+
+def test_marks_are_not_repeated() -> None:
+    assert len({waiting().uuid for _ in range(1000)}) == 1000
+
+
+def test_a_full_queue_refuses_and_keeps_what_it_has(db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowdsec_queue, "MOST", 2)
+    queue = Queue(db)
+    queue.accept(waiting())
+    queue.accept(waiting())
+    with pytest.raises(QueryError, match="not accepted") as full:
+        queue.accept(waiting())
+    assert full.value.code == "queue_full" and len(queue) == len(Queue(db)) == 2
+
+
+def test_what_cannot_be_stored_is_not_accepted(db: sqlite3.Connection) -> None:
+    queue = Queue(db)
+    db.execute("PRAGMA query_only = 1")
+    with pytest.raises(QueryError) as refused:
+        queue.accept(waiting())
+    assert refused.value.code == "not_stored" and len(queue) == 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"target": "x"}', '{"stranger": 1}', "[" * 50])
+def test_a_damaged_row_is_dropped_and_counted(db: sqlite3.Connection, text: str) -> None:
+    Queue(db).accept(waiting())
+    db.execute("INSERT INTO crowdsec_queue (alert) VALUES (?)", (text,))
+    queue = Queue(db)
+    assert (len(queue), queue.unreadable) == (1, 1)
+    assert Queue(db).unreadable == 0
