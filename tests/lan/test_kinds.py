@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dpi_dual.lan.kinds import MAX_KINDS, OTHERS, Kind, Kinds
-from dpi_dual.lan.protocols import ProtocolRow
+from dpi_dual.lan.kinds import MAX_KINDS, OTHER_CLIENTS, OTHERS, Kind, Kinds, Pending, fold
+from dpi_dual.lan.protocols import MAX_ROWS, ProtocolRow
 
 
 def rows(count: int) -> list[ProtocolRow]:
@@ -61,3 +61,12 @@ def test_swallowing_keeps_what_is_not_written() -> None:
     b.of(row).bytes_in = 7
     a.swallow(b)
     assert a[row].bytes == 12 and a[row].grown() == (7, 0, 0, 0)
+
+
+def test_folding_keeps_the_largest_and_loses_no_byte() -> None:
+    pending: Pending = {(f"c{n}", f"a{n}"): [n, 0, 0, 1] for n in range(5000)}
+    found = fold(pending, 10, {("c1", "a1")})
+    assert len(found) <= 10 + 1 + MAX_ROWS + 1
+    assert {("c1", "a1"), ("c4999", "a4999"), ("c4990", "a4990"), (OTHER_CLIENTS, "(others)")} <= set(found)
+    assert ("c4989", "a4989") not in found
+    assert [sum(column) for column in zip(*found.values(), strict=True)] == [sum(range(5000)), 0, 0, 5000]

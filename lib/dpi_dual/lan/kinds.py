@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Set
 
-from dpi_dual.lan.protocols import ProtocolRow, label
+from dpi_dual.lan.protocols import MAX_ROWS, ProtocolRow, label
 from dpi_dual.lan.tally import Tally
 
 #: Kinds of traffic kept apart for one client; the smallest that lives no more goes into `(others)`.
@@ -139,16 +139,22 @@ class Kinds(dict[ProtocolRow, Kind]):
                 _add(into, client, row, kind.grown())
 
 
-def fold(pending: Pending, room: int, known: Container[tuple[str, str]] = ()) -> Pending:
-    """At most `room` keys with the most bytes, and the `known` ones; the rest as `OTHER_CLIENTS`, by application."""
+def fold(pending: Pending, room: int, known: Set[tuple[str, str]] = frozenset()) -> Pending:
+    """At most `room` new keys, those with the most bytes, and the `known` ones; the rest as `OTHER_CLIENTS`.
+
+    Of `OTHER_CLIENTS` applications are told apart until there are as many as DPI agents know.
+    """
     ranked = sorted(pending.items(), key=lambda item: (item[0] in known, sum(item[1][:3])), reverse=True)
     found: Pending = {}
+    folded = {application for client, application in known if client == OTHER_CLIENTS}
     for (client, application), figures in ranked:
         key = (client, application)
         if key not in known:
             room -= 1
             if room < 0:
-                key = (OTHER_CLIENTS, application)
+                if len(folded) < MAX_ROWS:
+                    folded.add(application)
+                key = (OTHER_CLIENTS, application if application in folded else OTHERS.application)
         sums = found.setdefault(key, [0, 0, 0, 0])
         for index, figure in enumerate(figures):
             sums[index] += figure
