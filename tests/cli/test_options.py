@@ -29,7 +29,8 @@ def test_the_schema_is_the_shipped_one() -> None:
 def test_every_parameter_is_an_option_with_its_description(command: Command) -> None:
     text = parser_of("dpi-dualctl", command).format_help()
     for name, rules in schema()[command.object][command.method]["params"]["properties"].items():
-        assert (name if name == command.positional else "--" + name) in text
+        option = name.upper() if name in command.positional.split() else "--" + name.replace("_", "-")
+        assert option in text
         assert " ".join(rules["description"].split()[:2]) in " ".join(text.split())
     assert "examples:" in text
     assert "exit codes:" in text

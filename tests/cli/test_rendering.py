@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dpi_dual.cli import collectors, dualctl
+from dpi_dual.cli import collectors, correlator, dualctl
 from dpi_dual.cli.command import DOWN, OK, PROBLEM, REFUSED, Command, View, judge
 from dpi_dual.cli.flows import endpoint, kind, show_flows
 from dpi_dual.cli.health import judge_health, show_health
@@ -17,6 +17,11 @@ from dpi_dual.cli.terminal import Style, columns
 from tests.cli import answers
 
 COMMANDS = [*dualctl.PROGRAM.commands()]
+COMMANDS += [
+    command
+    for command in correlator.PROGRAM.commands()
+    if command.json_only is None and command.words not in [known.words for known in COMMANDS]
+]
 PLAIN = Style(False)
 
 
@@ -34,7 +39,7 @@ def test_every_method_has_a_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", [dualctl.PROGRAM, collectors.FLOW, collectors.LAN], ids=lambda program: program.name
+    "program", [dualctl.PROGRAM, collectors.FLOW, collectors.LAN, correlator.PROGRAM], ids=lambda program: program.name
 )
 def test_no_two_commands_share_their_words(program: Any) -> None:
     names = program.names()

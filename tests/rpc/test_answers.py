@@ -23,9 +23,25 @@ ASKED = [
     for name, method in entries.items()
     if not (method.target[0] == "dpi.status" and method.target[1] in SERVICE_ACTIONS)
 ]
-NEEDED = {"client": {"client": FLOWS[0][0]}, "replay": {"ip": "192.0.2.1"}}
+STRANGER = {"ip": "198.51.100.7"}
+NEEDED: dict[str, dict[str, Any]] = {
+    "client": {"client": FLOWS[0][0]},
+    "replay": {"ip": "192.0.2.1"},
+    "correlate": {**STRANGER, "event_type": "scanner", "reason": "by hand", "score": 75},
+    "search": {"query": "198.51.100.7"},
+    "set_tuning": {"sensitivity": "medium"},
+    "set_auto_ban": {"enabled": False},
+    **dict.fromkeys(
+        ("context", "ban", "unban", "whitelist_add", "whitelist_remove", "reset_reputation", "acknowledge"), STRANGER
+    ),
+}
 #: What answers only with another program beside the engine, and the code it gives without.
-WITHOUT = {"replay": "mitm_down"}
+WITHOUT = {
+    "replay": "mitm_down",
+    "ban": "crowdsec_not_set_up",
+    "unban": "crowdsec_not_set_up",
+    "bans": "crowdsec_not_set_up",
+}
 
 
 @pytest.fixture(scope="module")

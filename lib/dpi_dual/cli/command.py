@@ -75,7 +75,7 @@ class Command:
     examples: tuple[tuple[str, str], ...] = ()
     """What follows the program's name, and what it does."""
     positional: str = ""
-    """The parameter that is given without its name."""
+    """The parameters that are given without their names, in that order."""
     help: str = ""
     """One line, where the schema's would mislead."""
     judge: Callable[[Answer], int] = judge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dpi_dual.cli import crowdsec, flows, haproxy, health, lan, mirror, mitm, overview, run, service
+from dpi_dual.cli import correlator, crowdsec, flows, haproxy, health, lan, mirror, mitm, overview, run, service
 
 
 def _waf_check(argv: Sequence[str]) -> int:
@@ -22,6 +22,7 @@ PROGRAM = run.Program(
         ("WAN (TAP stream)", (*flows.COMMANDS, *mirror.COMMANDS)),
         ("LAN", lan.COMMANDS),
         ("Requests (MITM stream)", mitm.COMMANDS),
+        ("Threats (correlation)", correlator.COMMANDS),
     ),
     examples=(
         ("status --watch", "everything at a glance, live"),

@@ -19,7 +19,9 @@ def main(argv: list[str] | None = None) -> int:
         description="The DPI Dual-Stream engine in the foreground. SIGHUP reloads its UCI settings, SIGTERM stops it.",
     )
     parser.add_argument("--version", action="version", version=f"dpi-duald {__version__}")
-    parser.add_argument("--only", action="append", choices=["tap", "lan"], default=[], help="run only this stream")
+    parser.add_argument(
+        "--only", action="append", choices=["tap", "lan", "correlation"], default=[], help="run only this part"
+    )
     parser.add_argument("--verbose", action="store_true", help="log what is going on, not only what is wrong")
     options = parser.parse_args(argv)
     logging.basicConfig(

@@ -87,7 +87,7 @@ def _describe(rules: Rules) -> str:
     return " ".join(part for part in parts if part).replace("%", "%%")
 
 
-def _add(parser: argparse.ArgumentParser, name: str, rules: Rules, positional: bool) -> None:
+def _add(parser: argparse.ArgumentParser, name: str, rules: Rules, positional: bool, required: bool) -> None:
     kind = rules.get("type", "string")
     given: dict[str, Any] = {"help": _describe(rules), "default": None}
     if kind == "boolean":
@@ -102,6 +102,7 @@ def _add(parser: argparse.ArgumentParser, name: str, rules: Rules, positional: b
     elif kind == "array":
         given.update(action="append", type=_text(rules.get("items", {})), metavar=name.upper())
     if positional:
+        given |= {"metavar": name.upper()} | ({} if required else {"nargs": "?"})
         parser.add_argument(name, **given)
     else:
         parser.add_argument("--" + name.replace("_", "-"), dest=name, **given)
@@ -133,8 +134,9 @@ def parser_of(program: str, command: Command) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    for name, rules in method["params"]["properties"].items():
-        _add(parser, name, rules, name == command.positional)
+    properties, positional = method["params"]["properties"], command.positional.split()
+    for name in (*positional, *(name for name in properties if name not in positional)):
+        _add(parser, name, properties[name], name in positional, name in method["params"].get("required", ()))
     if command.json_only is None:
         parser.add_argument("--json", action="store_true", help="the answer itself, as JSON")
         parser.add_argument("--wide", action="store_true", help="cut nothing, however long the lines get")

@@ -190,8 +190,10 @@ def _typed(asked: str, command: Command, params: dict[str, Any]) -> str:
 
     parts = [asked]
     for name, value in params.items():
-        if name == command.positional:
+        if name in command.positional.split():
             parts.append(quote(str(value)))
+        elif isinstance(value, bool):
+            parts.append(("--" if value else "--no-") + name.replace("_", "-"))
         elif name != "before":
             parts += ["--" + name.replace("_", "-"), quote(str(value))]
     return " ".join(parts)

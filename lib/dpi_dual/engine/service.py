@@ -21,6 +21,8 @@ from dpi_dual.capture.flows import FlowTable
 from dpi_dual.capture.mirror_watch import Mirror
 from dpi_dual.capture.ndpid import is_private
 from dpi_dual.capture.tap import TapStream
+from dpi_dual.correlation.correlator import Correlator
+from dpi_dual.correlation.crowdsec import CrowdSec
 from dpi_dual.engine.series import Series
 from dpi_dual.engine.snapshots import Snapshots
 from dpi_dual.engine.state import State
@@ -82,7 +84,7 @@ class Engine:
 
     def __init__(self, config_dir: str = paths.CONFIG_DIR, only: frozenset[str] = frozenset()) -> None:
         """`only` narrows the parts to those named (`tap`, `lan`); raises AlreadyRunning."""
-        self._config_dir = config_dir
+        self.config_dir = config_dir
         self._only = only
         self._lock = _take_lock(paths.RUN_DIR)
         self.settings = config.load(config_dir)
@@ -94,7 +96,16 @@ class Engine:
         self.tap = TapStream(self.settings.tap, self.snapshots.write, self.flow_log)
         self.lan = LanStream(self.settings, self.state.db, self.snapshots.write, config_dir=config_dir)
         self.lan.agent = self._lan_agent
-        self.mitm = MitmLink(self.settings, self.state.db, self.snapshots.write)
+        self.correlator = Correlator(self.settings, self.state.db, self.tap.table, self.lan)
+        self.mitm = MitmLink(self.settings, self.state.db, self.snapshots.write, self.correlator.on_alert)
+        self.crowdsec = CrowdSec(
+            self.settings.crowdsec,
+            self.settings.secrets.crowdsec,
+            self.state.db,
+            on_decision=self.correlator.on_decision,
+            on_delivered=self.correlator.on_delivered,
+        )
+        self.correlator.connect(self.mitm, self.crowdsec, lambda: "lan" in self.supervisor)
         self.series = Series(self.state.db, self._series_figures)
         self.mirror: Mirror | None = None
         self.haproxy: HaproxyWatch | None = None
@@ -158,6 +169,7 @@ class Engine:
             *parts,
             *self.agents.values(),
             *(part for part in (self.mirror, self.haproxy) if part is not None),
+            *((self.correlator, self.crowdsec) if "correlation" in self.supervisor else ()),
             *(extra[2] for extra in self._extra),
         ]
 
@@ -234,7 +246,7 @@ class Engine:
             stop.cancel()
 
     def _load_settings(self) -> None:
-        self.settings = config.load(self._config_dir)
+        self.settings = config.load(self.config_dir)
         own = self.settings.settings
         self.state.reconfigure(own.stats_dir, own.state_dir, own.checkpoint_interval)
         self.flow_log.reconfigure(own.flow_dir, self.settings.tap.flow_retention)
@@ -242,6 +254,8 @@ class Engine:
         self.tap.reconfigure(self.settings.tap)
         self.lan.reconfigure(self.settings)
         self.mitm.reconfigure(self.settings)
+        self.correlator.reconfigure(self.settings)
+        self.crowdsec.reconfigure(self.settings.crowdsec, self.settings.secrets.crowdsec)
         log.info("settings loaded anew; %d problems in them", len(self.settings.problems))
 
     async def _apply(self) -> None:
@@ -261,6 +275,8 @@ class Engine:
             wanted["mitm"] = None
             if self.settings.haproxy.enabled:
                 wanted["haproxy"] = None
+        if "correlation" in parts:
+            wanted |= {"correlation": None, "crowdsec": None}
         sockets = agent_sockets(self.settings, frozenset(parts))
         wanted |= {f"agent {name}": socket for name, socket in sockets.items()}
         for name in [name for name, key in self._wanted.items() if name not in wanted or wanted[name] != key]:
@@ -307,5 +323,7 @@ class Engine:
             "flow_log": self.flow_log.run,
             "lan": self.lan.run,
             "mitm": self.mitm.run,
+            "correlation": self.correlator.run,
+            "crowdsec": self.crowdsec.run,
         }
         return fixed[name]

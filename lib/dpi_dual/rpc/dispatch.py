@@ -9,7 +9,7 @@ from typing import Any
 
 from dpi_dual.engine.service import Engine
 from dpi_dual.errors import QueryError
-from dpi_dual.rpc import lan, status
+from dpi_dual.rpc import correlator, lan, status
 from dpi_dual.rpc.validate import Validator
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,28 @@ HANDLERS: dict[str, dict[str, Handler]] = {
         "applications": lan.applications,
         "flows": lan.flows,
         "history": lan.history,
+    },
+    "dpi.correlator": {
+        "stats": correlator.stats,
+        "timeline": correlator.timeline,
+        "search": correlator.search,
+        "context": correlator.context,
+        "reputation": correlator.reputation,
+        "correlate": correlator.correlate,
+        "ban": correlator.ban,
+        "unban": correlator.unban,
+        "bans": correlator.bans,
+        "whitelist": correlator.whitelist,
+        "whitelist_add": correlator.whitelist_add,
+        "whitelist_remove": correlator.whitelist_remove,
+        "reset_reputation": correlator.reset_reputation,
+        "tuning": correlator.tuning,
+        "set_tuning": correlator.set_tuning,
+        "set_auto_ban": correlator.set_auto_ban,
+        "acknowledge": correlator.acknowledge,
+        "decay": correlator.decay,
+        "notifications": correlator.notifications,
+        "scorecard": correlator.scorecard,
     },
 }
 

@@ -159,6 +159,50 @@ def _nothing(key: str) -> Callable[[config.Settings, str], Answer]:
     return lambda settings, why: {key: [], "total": 0}
 
 
+def _lines(path: Path) -> list[Answer]:
+    """The objects of a file with one a line, newest first."""
+    try:
+        found = [json.loads(line) for line in path.read_bytes().splitlines()]
+    except (OSError, ValueError):
+        return []
+    return [entry for entry in found if isinstance(entry, dict)][::-1]
+
+
+def _threats(settings: config.Settings, why: str) -> Answer:
+    own = settings.correlation.output
+    moved = own != config.defaults().correlation.output
+    path = Path(own) if moved else Path(settings.settings.stats_dir) / Path(own).name
+    keys = ("id", "ip", "timestamp", "event_type", "reason", "threat_score", "reputation_score", "crowdsec_status")
+    known = [entry for entry in _lines(path) if all(key in entry for key in (*keys, "state", "count"))]
+    for entry in known:
+        entry.pop("context", None)  # with it an answer could be more than ubus carries
+    return {"threats": known, "total": len(known)}
+
+
+def _notifications(settings: config.Settings, why: str) -> Answer:
+    known = [entry for entry in _lines(Path(settings.settings.stats_dir) / "notifications.json") if "id" in entry]
+    return {"notifications": known, "total": len(known)}
+
+
+def _whitelist(settings: config.Settings, why: str) -> Answer:
+    return {"whitelist": list(settings.whitelist.ip), "implicit": []}
+
+
+def _tuning(settings: config.Settings, why: str) -> Answer:
+    from dpi_dual.correlation.policy import weights
+
+    own = settings.correlation
+    names = ("sensitivity", "window", "reputation_decay", "decay_interval", "notifications", "notification_threshold")
+    more = ("watch_crowdsec", "auto_ban", "auto_ban_threshold", "auto_ban_duration")
+    points = weights(settings)
+    return {
+        **{name: getattr(own, name) for name in (*names, *more)},
+        "weights": points,
+        "scoring": {name: getattr(settings.scoring, name) for name in points},
+        "mutes": [],
+    }
+
+
 _ANSWERS: dict[tuple[str, str], Callable[[config.Settings, str], Answer]] = {
     ("dpi.status", "status"): _status,
     ("dpi.status", "flows"): _flows,
@@ -174,6 +218,10 @@ _ANSWERS: dict[tuple[str, str], Callable[[config.Settings, str], Answer]] = {
     ("dpi.lan", "destinations"): _rows("lan-destinations.json", "destinations"),
     ("dpi.lan", "protocols"): _rows("lan-protocols.json", "protocols"),
     ("dpi.lan", "flows"): _nothing("flows"),
+    ("dpi.correlator", "timeline"): _threats,
+    ("dpi.correlator", "notifications"): _notifications,
+    ("dpi.correlator", "whitelist"): _whitelist,
+    ("dpi.correlator", "tuning"): _tuning,
 }
 
 
@@ -202,7 +250,7 @@ def answer(obj: str, name: str, arguments: bytes, error: OSError) -> bytes:
         if known is None:
             raise QueryError("engine_down", f"{obj} {name} needs the engine, which does not run ({why}); start it")
         result = known(config.load(), why)
-        for key in ("clients", "destinations", "protocols"):
+        for key in ("clients", "destinations", "protocols", "threats", "notifications"):
             if isinstance(result.get(key), list) and "limit" in values:
                 result[key] = result[key][: values["limit"]]
     except QueryError as refused:

@@ -46,7 +46,8 @@ def plain_errors(params: dict[str, Any], given: Any) -> Iterator[Fault]:
 
 def _value_errors(name: str, rule: dict[str, Any], value: Any) -> Iterator[Fault]:
     kind: type = type(value)
-    if kind is not _PYTHON[rule["type"]]:
+    # JSON writes 5 for 5.0.
+    if kind is not _PYTHON[rule["type"]] and not (rule["type"] == "number" and kind is int):
         yield Fault("type", rule["type"], value, (name,))
     elif "enum" in rule and value not in rule["enum"]:
         yield Fault("enum", rule["enum"], value, (name,))
@@ -70,7 +71,9 @@ def _errors_of(params: dict[str, Any]) -> Callable[[Any], Iterable[Any]]:
         return lambda given: plain_errors(params, given)
     # JSON Schema takes 2.0 for an integer; as a row count Python does not.
     strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    return extend(Draft202012Validator, type_checker=strict)(params).iter_errors
+    validator: Any = extend(Draft202012Validator, type_checker=strict)  # type: ignore[no-untyped-call]
+    errors: Callable[[Any], Iterable[Any]] = validator(params).iter_errors
+    return errors
 
 
 def _sentence(method: str, error: Any, known: list[str]) -> str:

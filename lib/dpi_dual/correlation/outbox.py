@@ -1,0 +1,204 @@
+"""What leaves the engine to others: ubus events and webhooks, by short-lived processes, bounded, retried, counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import dpi_dual
+from dpi_dual.model import Problem
+
+QUEUED = 200
+#: Notifications that one process posts.
+BATCH = 20
+#: ubus events a second; a flood of threats is not to become a flood of processes.
+EVENTS_S = 5.0
+EVENT_TIMEOUT_S = 5.0
+POST_TIMEOUT_S = 60.0
+RETRY_S = (2.0, 5.0, 15.0, 60.0, 300.0)
+#: ubus carries more, but an event is to be read at a glance.
+EVENT_BYTES = 4096
+
+_LIBRARY = str(Path(next(iter(dpi_dual.__path__))).resolve().parent)
+_BOOT = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from dpi_dual.correlation.webhook import main; sys.exit(main())"
+)
+
+
+async def run_process(command: list[str], given: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
+    """Exit status, output and complaints of a command; TimeoutError or OSError if it did not come to that."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            out, complaint = await process.communicate(given)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, out, complaint
+
+
+async def _post(url: str, notifications: list[dict[str, Any]]) -> tuple[int, str]:
+    """How many were taken, and why not more."""
+    job = json.dumps({"url": url, "notifications": notifications}).encode("ascii")
+    command = [sys.executable, "-I", "-c", _BOOT, _LIBRARY]
+    try:
+        _, out, complaint = await run_process(command, job, POST_TIMEOUT_S)
+        answer = json.loads(out)
+        return int(answer["taken"]), str(answer["failure"])
+    except TimeoutError:
+        return 0, f"no answer within {POST_TIMEOUT_S:.0f} s"
+    except (OSError, ValueError, KeyError) as error:
+        last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2] if "complaint" in locals() else ""
+        return 0, last[:200] or str(error)
+
+
+class Outbox:
+    """`event` and `notify` never wait; `run` sends. Outlives reloads."""
+
+    def __init__(
+        self,
+        post: Callable[[str, list[dict[str, Any]]], Awaitable[tuple[int, str]]] = _post,
+        ubus: str | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        retry_s: tuple[float, ...] = RETRY_S,
+    ) -> None:
+        """`ubus`: path of the command; None looks for it, '' means there is none."""
+        self._send = post
+        self._retry_s = retry_s
+        self._ubus = (shutil.which("ubus") or "") if ubus is None else ubus
+        self._monotonic = monotonic
+        self._urls: tuple[str, ...] = ()
+        self._hooks: dict[str, deque[dict[str, Any]]] = {}
+        self._tries: dict[str, int] = {}
+        self._due: dict[str, float] = {}
+        self._failures: dict[str, str] = {}
+        self._events: deque[tuple[str, str]] = deque()
+        self._wake = asyncio.Event()
+        self._counts = dict.fromkeys(
+            (
+                "ubus_events_sent",
+                "ubus_events_dropped",
+                "ubus_events_failed",
+                "webhooks_sent",
+                "webhooks_dropped",
+                "webhooks_retried",
+            ),
+            0,
+        )
+
+    def set_webhooks(self, urls: tuple[str, ...]) -> None:
+        """The addresses that get notifications; what waits for others is dropped."""
+        for url in set(self._urls) - set(urls):
+            self._counts["webhooks_dropped"] += len(self._hooks.pop(url, ()))
+            self._failures.pop(url, None)
+        self._urls = urls
+
+    def event(self, name: str, content: dict[str, Any]) -> None:
+        """Queues a ubus event."""
+        if not self._ubus:
+            return
+        text = json.dumps(content, separators=(",", ":"))
+        if len(self._events) >= QUEUED or len(text) > EVENT_BYTES:
+            self._counts["ubus_events_dropped"] += 1
+            return
+        self._events.append((name, text))
+        self._wake.set()
+
+    def notify(self, notification: dict[str, Any]) -> None:
+        """Queues a notification for every webhook; the oldest goes when a queue is full."""
+        for url in self._urls:
+            queue = self._hooks.setdefault(url, deque())
+            if len(queue) >= QUEUED:
+                queue.popleft()
+                self._counts["webhooks_dropped"] += 1
+            queue.append(notification)
+        self._wake.set()
+
+    def waiting(self) -> int:
+        """Notifications that no webhook has taken yet."""
+        return sum(map(len, self._hooks.values()))
+
+    async def run(self) -> None:
+        """Sends until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send_events())
+            group.create_task(self._send_hooks())
+
+    async def _send_events(self) -> None:
+        while True:
+            while self._events:
+                name, text = self._events.popleft()
+                try:
+                    status, _, _ = await run_process([self._ubus, "send", name, text], b"", EVENT_TIMEOUT_S)
+                except (OSError, TimeoutError):
+                    status = -1
+                self._counts["ubus_events_failed" if status else "ubus_events_sent"] += 1
+                await asyncio.sleep(1 / EVENTS_S)
+            await asyncio.sleep(0.05)
+            if not self._events:
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _send_hooks(self) -> None:
+        while True:
+            now = self._monotonic()
+            for url in self._urls:
+                if self._hooks.get(url) and self._due.get(url, 0.0) <= now:
+                    await self._send_batch(url)
+            await asyncio.sleep(min(1.0, self._retry_s[0]))
+            if not self.waiting():
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _send_batch(self, url: str) -> None:
+        batch = list(self._hooks[url])[:BATCH]
+        taken, failure = await self._send(url, batch)
+        queue = self._hooks.get(url)
+        for sent in batch[:taken]:
+            if queue and queue[0] is sent:
+                queue.popleft()
+        self._counts["webhooks_sent"] += taken
+        if not failure:
+            self._tries[url] = 0
+            self._failures.pop(url, None)
+            return
+        tries = self._tries[url] = 0 if taken else self._tries.get(url, 0) + 1
+        self._due[url] = self._monotonic() + self._retry_s[min(tries, len(self._retry_s)) - 1]
+        self._counts["webhooks_retried"] += 1
+        self._failures[url] = failure
+
+    def counters(self) -> dict[str, int]:
+        """What was sent, and what was not."""
+        return dict(self._counts)
+
+    def problems(self) -> list[Problem]:
+        """Webhooks that do not answer."""
+        return [
+            Problem(
+                "webhook_failed",
+                f"The webhook {_place(url)} takes no notifications ({failure}); they are tried again.",
+                "Check dpi-dual.correlation.webhook.",
+                details={"waiting": len(self._hooks.get(url, ()))},
+            )
+            for url, failure in self._failures.items()
+            if url in self._urls
+        ]
+
+
+def _place(url: str) -> str:
+    """An address without its path and query, which may hold a secret."""
+    return "/".join(url.split("/", 3)[:3])
