@@ -161,8 +161,8 @@ def path_sweep(dice: Random) -> Iterator[Sent]:
 
 
 def flood(dice: Random) -> Iterator[Sent]:
-    """More requests of one address than anybody opens pages."""
-    for _ in range(420):
+    """More requests of one address than anybody opens pages; it ends when they are refused."""
+    for _ in range(600):
         yield Sent(CLOUD, f"/download/{dice.randrange(100)}")
 
 

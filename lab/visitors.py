@@ -39,7 +39,7 @@ ATTACKERS = 8
 
 #: What the published services may answer to somebody; 502 to 504 would be our own failure.
 _FINE = frozenset({200, 201, 303})
-_TO_ATTACKS = frozenset({*_FINE, 400, 401, 403, 404, 413, 414, 429})
+_TO_ATTACKS = frozenset({*_FINE, 400, 401, 403, 404, 413, 414})
 
 _AGENTS = (
     "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -194,6 +194,8 @@ class Visitors:
             for status in self._visit(ip, {"User-Agent": agent, **lies}, requests):
                 line["requests"] += 1
                 line["refused"] += status in (403, 429)
+                if attack and status == 429:
+                    break
                 if status not in (_TO_ATTACKS if attack else _FINE):
                     raise VisitError(f"answered with {status}")
         except (OSError, http.client.HTTPException, VisitError) as error:
