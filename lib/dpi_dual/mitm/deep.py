@@ -164,10 +164,20 @@ def _serve() -> None:
                 out = out[os.write(1, out) :]
 
 
+def _keep_c_libraries_quiet() -> None:
+    """libxml2 under libmodsecurity prints what it cannot parse: the text of requests must not get into any log."""
+    ours = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = open(ours, "w", buffering=1, encoding="utf-8", errors="replace")  # noqa: SIM115, PTH123 - for good
+
+
 def main() -> int:
     """Started by the analyser; ends when its standard input does."""
     argparse.ArgumentParser(prog="dpi-dual-deep", description=__doc__).parse_args()
     os.nice(5)
+    _keep_c_libraries_quiet()
     _serve()
     return 0
 
