@@ -236,6 +236,29 @@ def test_a_stopped_local_api_blocks_nothing_and_gets_everything_later(api: Local
     assert "203.0.113.2" not in listed(api)
 
 
+def test_a_flood_of_alerts_does_not_become_a_flood_of_attempts(api: LocalApi) -> None:
+    router = Router(api, "")
+    api.stop()
+
+    async def scenario() -> None:
+        async with router.running() as crowdsec:
+            crowdsec.alert("198.51.100.0", "waf_block", "x")
+            await eventually(lambda: router.counter("crowdsec_retries"))
+            for number in range(1, 200):
+                crowdsec.alert(f"198.51.100.{number}", "waf_block", "x")
+                await asyncio.sleep(0)
+            assert router.counter("crowdsec_retries") < 20
+            with pytest.raises(CrowdsecError):
+                await crowdsec.unban("198.51.100.0/24")
+            assert crowdsec.status()["queued"] == 0
+            api.start()
+            crowdsec.alert("198.51.100.7", "waf_block", "x")
+            await eventually(lambda: crowdsec.status()["queued"] == 0)
+
+    run(scenario())
+    assert set(listed(api)) == {"198.51.100.7"}
+
+
 def test_a_ban_that_waits_is_withdrawn_by_unban(api: LocalApi) -> None:
     router = Router(api, api.add_bouncer("b"))
     api.stop()

@@ -25,8 +25,8 @@ def db(file: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def waiting(target: str = "203.0.113.1") -> Waiting:
-    return Waiting(target, "dpi-dual/x", "why 'quoted' ü", "decision", 60.0, 3, 1.5, {"path": "/a"}, "record 7")
+def waiting(target: str = "203.0.113.1", mode: str = "decision") -> Waiting:
+    return Waiting(target, "dpi-dual/x", "why 'quoted' ü", mode, 60.0, 3, 1.5, {"path": "/a"}, "record 7")
 
 
 def test_what_is_accepted_is_there_for_the_next_engine_in_order_and_unsure(db: sqlite3.Connection, file: Path) -> None:
@@ -72,3 +72,32 @@ def test_a_damaged_row_is_dropped_and_counted(db: sqlite3.Connection, text: str)
     queue = Queue(db)
     assert (len(queue), queue.unreadable) == (1, 1)
     assert Queue(db).unreadable == 0
+
+
+def test_bans_come_first_and_have_half_of_the_room_for_themselves(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowdsec_queue, "MOST", 4)
+    queue = Queue(db)
+    for mode in ("record", "record"):
+        queue.accept(waiting(mode=mode))
+    with pytest.raises(QueryError):
+        queue.accept(waiting(mode="record"))
+    queue.accept(waiting(mode="decision"))
+    queue.accept(waiting(mode="profile"))
+    passed: set[int] = set()
+    order = []
+    while (entry := queue.next(passed)) is not None:
+        passed.add(entry.number)
+        order.append(entry.alert.mode)
+    assert order == ["decision", "profile", "record", "record"]
+
+
+def test_an_alert_of_a_transaction_that_was_rolled_back_was_never_accepted(db: sqlite3.Connection) -> None:
+    queue = Queue(db)
+    db.execute("BEGIN")
+    queue.accept(waiting())
+    db.execute("ROLLBACK")
+    entry = queue.next(set())
+    assert entry is not None and not queue.holds(entry)
+    assert queue.next(set()) is None and len(queue) == 0

@@ -70,6 +70,7 @@ class Alerts:
         self._told = told
         self.counts: Counter[str] = Counter()
         self.wake = asyncio.Event()
+        self._failures = 0
         #: Held while one alert is sent or one ban undone, so that an undone ban does not come back.
         self.exclusive = asyncio.Lock()
 
@@ -80,26 +81,30 @@ class Alerts:
         except QueryError as error:
             self.counts["crowdsec_alerts_refused"] += 1
             raise CrowdsecError(error.code, error.message) from None
-        self.wake.set()
+        if not self._failures:  # else the pause is meant: LAPI has trouble enough
+            self.wake.set()
 
     async def run(self) -> None:
         """Sends what waits, until cancelled."""
-        failures = 0
         while True:
             try:
-                failures = failures + 1 if await self._send_all() else 0
+                self._failures = self._failures + 1 if await self._send_all() else 0
             except CrowdsecError as error:
-                failures = 10 if error.code in ("crowdsec_refused", "crowdsec_not_set_up") else failures + 1
+                hopeless = error.code in ("crowdsec_refused", "crowdsec_not_set_up")
+                self._failures = 10 if hopeless else self._failures + 1
                 self.counts["crowdsec_retries"] += 1
-            await sleep(pause_s(failures) if len(self._queue) else 3600.0, self.wake)
+            await sleep(pause_s(self._failures) if self._failures or len(self._queue) else 3600.0, self.wake)
 
     async def _send_all(self) -> int:
         """Sends what waits, oldest first; how many LAPI refused for now. CrowdsecError when it does not answer."""
-        left = 0
-        for entry in self._queue:
+        passed: set[int] = set()
+        while True:
             async with self.exclusive:
-                if entry not in self._queue:
-                    continue  # withdrawn while another one was sent
+                entry = self._queue.next(passed)
+                if entry is None:
+                    return len(passed)
+                if not self._queue.holds(entry):
+                    continue
                 try:
                     self._done(entry, await self._deliver(entry), "")
                 except CrowdsecError as error:
@@ -107,10 +112,9 @@ class Alerts:
                         raise
                     entry.refusals += 1
                     if error.code == "crowdsec_failed" and entry.refusals < MAX_REFUSALS:
-                        left += 1
+                        passed.add(entry.number)
                     else:
                         self._done(entry, (), error.message)
-        return left
 
     def _done(self, entry: Entry, bans: tuple[Ban, ...], error: str) -> None:
         self.counts["crowdsec_alerts_dropped" if error else "crowdsec_alerts_sent"] += 1

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 from dpi_dual.errors import QueryError
 
-#: An attack of one minute at a hundred alerts a second, LAPI being down: 2,000 of 600 bytes are kept, the rest refused.
+#: Some 600 bytes each. Half of it is for bans: mere records of what happened are refused first.
 MOST = 2000
 
 
@@ -41,7 +41,10 @@ class Entry:
 
 
 class Queue:
-    """First in, first out; `crowdsec_queue` in the engine's database."""
+    """First in, first out, bans before mere records; `crowdsec_queue` in the engine's database.
+
+    `accept` may be part of a transaction of the caller's: rolled back, the alert was never accepted.
+    """
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -66,13 +69,32 @@ class Queue:
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
 
-    def __contains__(self, entry: object) -> bool:
-        return isinstance(entry, Entry) and entry.number in self._entries
+    def next(self, passed: set[int]) -> Entry | None:
+        """The one to send now, leaving out those whose numbers have `passed`."""
+        record = None
+        for number, entry in self._entries.items():
+            if number in passed:
+                continue
+            if entry.alert.mode != "record":
+                return entry
+            record = record or entry
+        return record
+
+    def holds(self, entry: Entry) -> bool:
+        """False when the transaction that had accepted `entry` was rolled back; it is forgotten then."""
+        try:
+            row = self._db.execute("SELECT 1 FROM crowdsec_queue WHERE number = ?", (entry.number,)).fetchone()
+        except sqlite3.Error:
+            return True  # it is at least in memory
+        if row is None:
+            self._entries.pop(entry.number, None)
+        return row is not None
 
     def accept(self, alert: Waiting) -> None:
         """Durable once this returns; QueryError when it is full or cannot be stored."""
-        if len(self._entries) >= MOST:
-            raise QueryError("queue_full", f"{MOST} alerts wait for CrowdSec already; this one was not accepted")
+        if len(self._entries) >= (MOST // 2 if alert.mode == "record" else MOST):
+            text = f"{len(self._entries)} alerts wait for CrowdSec already; this one was not accepted"
+            raise QueryError("queue_full", text)
         text = json.dumps(asdict(alert), separators=(",", ":"))
         try:
             (number,) = self._db.execute(
