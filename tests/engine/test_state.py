@@ -179,11 +179,13 @@ def test_a_full_disk_at_the_start_is_a_problem_and_harms_nothing(tmp_path: Path)
 
 
 @pytest.mark.root
-def test_no_room_for_the_first_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["", "State(ram, sys.argv[1] + '/flash', 900).db.close()"])
+def test_no_room_for_a_first_file_or_for_more_tables(tmp_path: Path, before: str) -> None:
     script = (
         "import os, sys; sys.path.insert(0, 'lib')\n"
         "from dpi_dual.engine.state import State\n"
         "ram = sys.argv[1] + '/ram'\n"
+        f"{before}\n"
         "with open(ram + '/filler', 'wb', buffering=0) as filler:\n"
         "    try:\n"
         "        while True: filler.write(bytes(4096))\n"
@@ -193,7 +195,7 @@ def test_no_room_for_the_first_file(tmp_path: Path) -> None:
         "state.close()\n"
     )
     (tmp_path / "ram").mkdir(0o750)
-    mounted = 'mount -t tmpfs -o size=64k,mode=750 tmpfs "$2/ram" && exec "$0" -c "$1" "$2"'
+    mounted = 'mount -t tmpfs -o size=1m,mode=750 tmpfs "$2/ram" && exec "$0" -c "$1" "$2"'
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", mounted, sys.executable, script, str(tmp_path)],
         capture_output=True,

@@ -126,6 +126,10 @@ class State:
             db.execute("PRAGMA synchronous=OFF")
             # The log keeps the size of the largest transaction otherwise, in RAM.
             db.execute("PRAGMA journal_size_limit=1048576")
+            # A newer version's parts add tables: hear of a full disk here, not in one of them.
+            db.execute("CREATE TABLE IF NOT EXISTS room (filler)")
+            db.execute("INSERT INTO room VALUES (zeroblob(65536))")
+            db.execute("DROP TABLE room")
         except BaseException:
             db.close()
             raise
