@@ -356,7 +356,7 @@ class Lab:
         except report.ProductError as error:
             raise LabError(f"no report: {error}") from error
         services = self.supervisor.services
-        self.errors += [f"traffic of {name}: {count} failed" for name, count in self._traffic_errors().items() if count]
+        self.errors += self._traffic_errors()
         document = self.figures.report(
             statistics, services["engine"].restarts, client_bytes, [*self.supervisor.unexpected, *self.errors]
         )
@@ -365,9 +365,17 @@ class Lab:
         temporary.replace(self._options.report)
         self.say(f"report written to {self._options.report}")
 
-    def _traffic_errors(self) -> dict[str, int]:
-        failed = {name: len(traffic.read_lines(self.directory, name)) for name in self.network.clients}
-        return {**failed, "visitors": len(visitors.read_report(self.directory)["errors"])}
+    def _traffic_errors(self) -> list[str]:
+        """What clients and visitors could not do, in words."""
+        reports = {f"traffic of {name}": traffic.read_report(self.directory, name) for name in self.network.clients}
+        reports["visitors"] = visitors.read_report(self.directory)
+        said = []
+        for name, read in reports.items():
+            if read["errors"]:
+                last = read["errors"][-1]
+                count = read["sums"].get("errors", len(read["errors"]))
+                said.append(f"{name}: {count} failed, the last with {last['kind']}: {last['error']}")
+        return said
 
     def _sleep_and_tick(self, seconds: float) -> None:
         self._wait_and_tick(lambda: False, seconds)

@@ -305,5 +305,9 @@ def test_the_labs_own_visitors_show_every_category_and_the_report_counts_them(la
     assert 0 < mitm["blocked"] < sum(mitm["alerts"].values())
     assert 0 < mitm["buffer_entries"] <= 1000
     assert mitm["dropped"] == 0
-    assert set(document["errors"]) <= {"mitmdump was killed by SIGKILL"}
+    assert not [error for error in document["errors"] if error.startswith(("visitors", "gateway", "haproxy", "origin"))]
+    assert [error for error in document["errors"] if error.startswith("mitmdump")] in (
+        [],
+        ["mitmdump was killed by SIGKILL"],
+    )
     assert re.search(r"MITM [\d,]+ requests, [\d,]+ alerts", rest)
