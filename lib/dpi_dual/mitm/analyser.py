@@ -12,7 +12,6 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from dpi_dual.mitm.analysis import Analysis
 from dpi_dual.mitm.deep import DeepWorker, GoneError, TooSlowError
 from dpi_dual.mitm.judge import CandidateError
 from dpi_dual.mitm.policy import Policy, PolicyError
+from dpi_dual.mitm.queries import Queries
 from dpi_dual.mitm.record import record_of
-from dpi_dual.mitm.redact import BLANK
-from dpi_dual.mitm.replay import MAX_RESENT, chosen, replay, resendable
+from dpi_dual.mitm.replay import replay
 from dpi_dual.mitm.wire import (
     MAX_LINE,
     SOCKET,
@@ -47,9 +46,6 @@ WINDOW, BATCH = 256, 32
 QUERIES = 8
 #: What an engine may leave unread before its connection is given up.
 MAX_UNREAD = 4 * 1024 * 1024
-#: For all requests that one call sends again: with the judging before it, an answer within ubus's patience.
-RESEND_WAIT_S = 6.0
-SUMMARIES = 100
 SECOND_LOOK_S, SECOND_LOOK_REQUESTS = 2.0, 20
 
 Answer = dict[str, Any]
@@ -67,8 +63,8 @@ class Analyser:
         self._sent = 0
         self._down: asyncio.StreamWriter
         self._wake = asyncio.Event()
-        self._resent: dict[str, asyncio.Future[Answer]] = {}
-        self._queries = asyncio.Semaphore(QUERIES)
+        self._queries = Queries(self.analysis, self._to_addon)
+        self._turns = asyncio.Semaphore(QUERIES)
         self._malformed = 0
         self._deep_counts = {"deep_too_slow": 0, "deep_crashes": 0}
         self._shown: bytes = b""
@@ -136,9 +132,7 @@ class Analyser:
             case "policy":
                 self._take_policy(policies.from_dict(head.get("policy")), save=False)
             case "resent":
-                waiting = self._resent.pop(str(head.get("id")), None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(head)
+                self._queries.resent(head)
 
     def _to_addon(self, head: Answer, body: bytes = b"") -> None:
         self._down.write(encode_frame(head, body))
@@ -286,101 +280,19 @@ class Analyser:
             self.analysis.tick()
             self._figures()
 
-    # --- queries
-
     async def _answer(self, message: Answer, writer: asyncio.StreamWriter) -> None:
-        number, params = message["query"], message.get("params")
-        handlers: dict[str, Callable[[Answer], Awaitable[Answer]]] = {
-            "context": self._context,
-            "request": self._request,
-            "replay": self._replay,
-        }
-        handler = handlers.get(str(message.get("name")))
-        if handler is None or not isinstance(params, dict):
-            answer: Answer = {"error": "no such query", "code": "bad_query"}
-        else:
-            async with self._queries:
-                try:
-                    answer = await handler(params)
-                except CandidateError as error:
-                    answer = {"error": str(error), "code": "bad_candidate"}
-        line = encode_line({"answer": number, "result": answer})
+        async with self._turns:
+            answer = await self._queries.answer(str(message.get("name")), message.get("params"))
+        line = encode_line({"answer": message["query"], "result": answer})
         if len(line) > MAX_LINE // 2:
             line = encode_line(
-                {"answer": number, "result": {"error": "the answer is too long; ask for less", "code": "too_large"}}
+                {
+                    "answer": message["query"],
+                    "result": {"error": "the answer is too long; ask for less", "code": "too_large"},
+                }
             )
         if not writer.is_closing():
             writer.write(line)
-
-    async def _context(self, params: Answer) -> Answer:
-        """The requests of an address, newest first."""
-        params = {**params, "limit": min(int(params.get("limit") or 50), SUMMARIES)}
-        return {"requests": [entry.summary() for entry in chosen(self.analysis, params)]}
-
-    async def _request(self, params: Answer) -> Answer:
-        """One request with its text, secrets blanked."""
-        entries = chosen(self.analysis, {"id": params.get("id") or "none"})
-        record = self.analysis.ring.record(entries[0]) if entries else None
-        if record is None:
-            return {"error": "this request is not in the buffer any more", "code": "gone"}
-        body = record.body[:16_384]
-        return {
-            **entries[0].summary(),
-            "target": record.target,
-            "version": record.version,
-            "headers": [list(pair) for pair in record.headers],
-            "body": body.decode("utf-8", "replace"),
-            "body_size": record.size,
-            "body_cut": record.cut or len(body) < len(record.body),
-        }
-
-    async def _replay(self, params: Answer) -> Answer:
-        answer = await replay(self.analysis, params)
-        if params.get("active") is True:
-            answer["active"] = await self._resend(params)
-        return answer
-
-    async def _resend(self, params: Answer) -> list[Answer]:
-        """Sends requests again through mitmproxy, one after another, and compares the answers."""
-        results: list[Answer] = []
-        loop = asyncio.get_running_loop()
-        until = loop.time() + RESEND_WAIT_S
-        for entry in chosen(self.analysis, params)[:MAX_RESENT]:
-            record = self.analysis.ring.record(entry)
-            result: Answer = {"id": entry.id, "method": entry.method, "host": entry.host, "path": entry.path}
-            results.append(result)
-            reason = resendable(record, params.get("force") is True)
-            if reason or record is None:
-                result["skipped"] = reason
-                continue
-            waiting = self._resent[entry.id] = loop.create_future()
-            headers = [pair for pair in record.headers if pair[1] != BLANK]
-            self._to_addon(
-                {
-                    "t": "resend",
-                    "id": entry.id,
-                    "method": record.method,
-                    "host": record.host,
-                    "target": record.target,
-                    "headers": headers,
-                },
-                record.body,
-            )
-            try:
-                got = await asyncio.wait_for(waiting, max(until - loop.time(), 0.1))
-            except TimeoutError:
-                self._resent.pop(entry.id, None)
-                result["skipped"] = "the origin did not answer in time"
-                continue
-            before = {"status": entry.status, "size": entry.response_size, "type": entry.response_type}
-            after = {"status": got.get("status", 0), "size": got.get("size", 0), "type": got.get("type", "")}
-            result.update(
-                before=before,
-                after=after,
-                differs=[name for name in before if before[name] != after[name]],
-                latency_ms=round(float(got.get("latency_ms", 0.0)), 2),
-            )
-        return results
 
 
 def saved_policy(folder: int) -> Policy | None:
