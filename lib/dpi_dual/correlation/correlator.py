@@ -88,7 +88,7 @@ class Correlator:
         self.mitm: Requests | None = None
         self.store = Store(db)
         own = settings.correlation
-        self.reputation = Reputation(db, own.reputation_decay, own.decay_interval)
+        self.reputation = Reputation(db, own.reputation_decay, own.decay_interval, clock())
         self.home = home or Home(lan)
         self.outbox = outbox or Outbox()
         self.notifier = Notifier(self.store, self.outbox)
@@ -105,7 +105,6 @@ class Correlator:
         self.running = False
         self._recovered = False
         self._changed = True
-        self._rate_due: tuple[float, float] | None = None
         self._alerts: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
         self._lacking: OrderedDict[int, tuple[str, float]] = OrderedDict()
         self._wake = asyncio.Event()
@@ -123,7 +122,7 @@ class Correlator:
         self.weights = weights(settings)
         self.bans.reconfigure(settings)
         own = settings.correlation
-        self._rate_due = (own.reputation_decay, own.decay_interval)
+        self.reputation.change_rate(own.reputation_decay, own.decay_interval, self._clock())
         self.outbox.set_webhooks(own.webhook)
         self._wake.set()
 
@@ -171,9 +170,6 @@ class Correlator:
     async def _publish(self) -> None:
         pruned_at = self._monotonic()
         while True:
-            if self._rate_due is not None:
-                rate, self._rate_due = self._rate_due, None
-                await self.reputation.change_rate(*rate, self._clock())
             if self._changed:
                 self._changed = False
                 await self.files.write(self.settings, self._clock())

@@ -87,9 +87,9 @@ def reset_reputation(engine: Engine, ip: str) -> Answer:
     return {"ok": True, "ip": ip, "actor": actor.key, "known": known}
 
 
-async def decay(engine: Engine) -> Answer:
+def decay(engine: Engine) -> Answer:
     points = engine.settings.correlation.reputation_decay
-    lowered = await engine.correlator.reputation.lower_all(engine.now(), float(points))
+    lowered = engine.correlator.reputation.lower_all(float(points), engine.now())
     engine.correlator.changed()
     return {"ok": True, "points": points, "addresses": lowered}
 
