@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dpi_dual.cli import correlator, crowdsec, flows, haproxy, health, lan, mirror, mitm, overview, run, service
+from dpi_dual.cli import correlator, crowdsec, flows, haproxy, health, lan, mirror, mitm, overview, replay, run, service
 
 
 def _waf_check(argv: Sequence[str]) -> int:
@@ -33,7 +33,10 @@ PROGRAM = run.Program(
     foreground={
         "waf-check": run.Foreground("judge requests given as JSON lines, without the engine", run_with=_waf_check)
     },
-    local=(("Set-up (as root; needs no engine)", (*haproxy.COMMANDS, *crowdsec.COMMANDS)),),
+    local=(
+        ("Requests again", replay.COMMANDS),
+        ("Set-up (as root; needs no engine)", (*haproxy.COMMANDS, *crowdsec.COMMANDS)),
+    ),
 )
 
 

@@ -133,7 +133,7 @@ def _outcome(row: Mapping[str, Any]) -> str:
 COMMANDS = (
     Local(
         ("replay",),
-        "judge buffered requests again: stricter, or with rules that are not live yet",
+        "judge buffered requests again, more strictly or by new rules",
         _act,
         show_replay,
         _options,

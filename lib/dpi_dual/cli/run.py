@@ -76,15 +76,21 @@ def _help(program: Program) -> str:
     from dpi_dual.cli.options import summary
 
     lines = [f"usage: {program.name} COMMAND [OPTIONS]", "", program.about]
-    wide = max(map(len, program.names())) + 2
+    wide = max(14, max(map(len, program.names())) + 2)
+
+    def typed(command: Command | Local) -> str:
+        """The words, with the parameters in their places as far as there is room."""
+        whole = " ".join((*command.words, command.positional.upper()))
+        return whole if len(whole) <= wide - 2 else " ".join((*command.words, "…"))
+
     foreground = [(name, command.help) for name, command in program.foreground.items()]
     for title, commands in program.groups:
-        rows = [(" ".join((*command.words, command.positional.upper())), summary(command)) for command in commands]
+        rows = [(typed(command), summary(command)) for command in commands]
         rows, foreground = foreground + rows, []
-        lines += ["", f"{title}:", *(f"  {name:{max(wide, 14)}}{about}" for name, about in rows)]
+        lines += ["", f"{title}:", *(f"  {name:{wide}}{about}" for name, about in rows)]
     for title, local in program.local:
-        told = [(" ".join((*command.words, command.positional.upper())), command.help) for command in local]
-        lines += ["", f"{title}:", *(f"  {name:{max(wide, 14)}}{about}" for name, about in told)]
+        told = [(typed(command), command.help) for command in local]
+        lines += ["", f"{title}:", *(f"  {name:{wide}}{about}" for name, about in told)]
     lines += ["", "options of every command:"]
     lines += [f"  {option:20}{about}" for option, about in _EVERYWHERE]
     width = max(len(example) for example, _ in program.examples) + len(program.name) + 3
