@@ -19,13 +19,13 @@ from dpi_dual.correlation import lapi
 from dpi_dual.correlation.crowdsec_alerts import Alerts, Delivery, pause_s, sleep
 from dpi_dual.correlation.crowdsec_decisions import (
     Decision,
-    DecisionReader,
     Decisions,
     address,
     bounded,
     spelled,
 )
 from dpi_dual.correlation.crowdsec_queue import Queue, Waiting
+from dpi_dual.correlation.crowdsec_reader import DecisionReader
 from dpi_dual.correlation.crowdsec_session import REFUSED_RETRY_S, Session
 from dpi_dual.correlation.crowdsec_wire import (
     ORIGIN,
