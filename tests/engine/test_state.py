@@ -178,8 +178,17 @@ def test_a_full_disk_at_the_start_is_a_problem_and_harms_nothing(tmp_path: Path)
     state.close()
 
 
+# An engine that was killed: its files stand as it left them, open.
+_KILLED = (
+    "if not (child := os.fork()):\n"
+    "    state = State(ram, sys.argv[1] + '/flash', 900)\n"
+    "    os.kill(os.getpid(), 9)\n"
+    "os.waitpid(child, 0)"
+)
+
+
 @pytest.mark.root
-@pytest.mark.parametrize("before", ["", "State(ram, sys.argv[1] + '/flash', 900).db.close()"])
+@pytest.mark.parametrize("before", ["", _KILLED])
 def test_no_room_for_a_first_file_or_for_more_tables(tmp_path: Path, before: str) -> None:
     script = (
         "import os, sys; sys.path.insert(0, 'lib')\n"
