@@ -111,6 +111,11 @@ class Reputation:
         ).fetchone()
         return self._standing(row, self.lost(now)) if row else None
 
+    def score(self, actor: str, now: float) -> float:
+        """The score now; 0 of a stranger."""
+        standing = self.of(actor, now)
+        return standing.score if standing else 0.0
+
     @staticmethod
     def _standing(row: tuple[str, float, int, str, float], lost: float) -> Standing:
         actor, level, events, last_event, updated_at = row
