@@ -28,7 +28,13 @@ while True:
 """
 
 _SENDER = """
-import socket, sys
+import socket, sys, time
+for attempt in range(100):  # the receiver may need a moment to start
+    try:
+        socket.create_connection(("10.9.2.2", 5001), timeout=20).close()
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.1)
 with socket.create_connection(("10.9.2.2", 5001), timeout=20) as connection:
     block = bytes(1 << 20)
     for _ in range(int(sys.argv[1])):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dpi_dual.cli.command import Answer, Command, View, listed
 from dpi_dual.cli.flows import more, nothing, top
 from dpi_dual.cli.table import Column, table
-from dpi_dual.cli.units import count, plural
+from dpi_dual.cli.units import ago, count, plural
 
 
 def show_alerts(answer: Answer, view: View) -> Iterator[str]:
@@ -17,7 +17,7 @@ def show_alerts(answer: Answer, view: View) -> Iterator[str]:
         yield nothing(answer, "No alerts.", view)
         return
     layout = (
-        Column("When", lambda row: str(row.get("timestamp", ""))[:19].replace("T", " ")),
+        Column("Seen", lambda row: ago(row.get("at"), view.now)),
         Column("Client", lambda row: row.get("client_ip"), least=15),
         Column("Score", lambda row: count(row.get("threat_score", 0)), right=True),
         Column("", lambda row: "blocked" if row.get("blocked") else ""),
