@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dpi_dual.capture.flow_rows import row
 from dpi_dual.directory import FILE_MODE, private_directory
-from dpi_dual.model import Flow, FlowSink, Problem
+from dpi_dual.model import Flow, Problem
 
 #: Finished flows that wait to be written; the oldest give way.
 MAX_PENDING = 5000
@@ -29,11 +29,8 @@ WRITE_INTERVAL_S = 1.0
 _NAME = re.compile(r"flows-[0-9]{8}T[0-9]{4}Z\.jsonl")
 
 
-class FlowLog(FlowSink):
-    """Writes what has ended; a sink's other calls mean nothing to it.
-
-    Nothing that goes wrong with the disk reaches the ingest loop.
-    """
+class FlowLog:
+    """A flow sink that writes what has ended. Nothing that goes wrong with the disk reaches the ingest loop."""
 
     def __init__(self, flow_dir: str, retention_s: float, clock: Callable[[], float] = time.time) -> None:
         self._dir = Path(flow_dir)
@@ -45,6 +42,21 @@ class FlowLog(FlowSink):
         self._minute = 0
 
     # -- flow sink ------------------------------------------------------------------------------------------
+
+    def flow_started(self, flow: Flow) -> None:
+        """Only ends are logged."""
+
+    def flow_counted(
+        self,
+        flow: Flow,
+        local_bytes: int,
+        other_bytes: int,
+        undirected_bytes: int,
+        local_packets: int,
+        other_packets: int,
+        undirected_packets: int,
+    ) -> None:
+        """Only ends are logged."""
 
     def flow_ended(self, flow: Flow) -> None:
         if len(self._pending) >= MAX_PENDING:
