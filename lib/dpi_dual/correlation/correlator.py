@@ -165,7 +165,7 @@ class Correlator:
         for alert in reversed(self.mitm.store.page(500)["alerts"]):
             if alert["at"] >= since and not self.store.knows(f"waf:{alert['id']}"):
                 self.on_alert(alert)
-            await asyncio.sleep(0)
+                await asyncio.sleep(0)
 
     async def _publish(self) -> None:
         pruned_at = self._monotonic()
