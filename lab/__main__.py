@@ -26,6 +26,8 @@ PROGRAMS = {
     "dbclient": "dropbear-bin",
     "busybox": "busybox",
     "haproxy": "haproxy",
+    "crowdsec": "crowdsec",
+    "cscli": "crowdsec",
 }
 
 DEFAULT_PORT = 8080

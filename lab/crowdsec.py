@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -15,6 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lab.network import LabNetwork
+from lab.record import ROOT
+
+sys.path.insert(0, str(ROOT / "lib"))
+
+from dpi_dual import uci
+
+#: Where the product looks unless told otherwise; in the router's network of its own it is free.
+ROUTER_PORT = 8080
+ROUTER_NAME = "dpi-dual-lab"
 
 #: No entry for the central API (`online_client`), no hub, no agent: it talks to nobody but us.
 _CONFIG = """\
@@ -70,6 +82,10 @@ on_success: break
 
 PATIENCE_S = 20.0
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+
+
+class CrowdsecError(RuntimeError):
+    """What is wrong, in words for who runs the lab."""
 
 
 def missing() -> str:
@@ -170,6 +186,29 @@ class LocalApi:
                 self.process.kill()
                 self.process.wait()
             self.process = None
+
+
+def configure(network: LabNetwork, config_dir: str, whitelisted: list[str]) -> LocalApi:
+    """What the router's local API is to be started with; the product shall have it ban who goes on attacking."""
+    api = LocalApi(network.directory / "crowdsec", ROUTER_PORT)
+    api.prepare()
+    uci.set_options("dpi-dual", "correlation", {"auto_ban": "1"}, config_dir)
+    uci.set_options("dpi-dual", "whitelist", {"ip": whitelisted}, config_dir)
+    return api
+
+
+def register(network: LabNetwork, api: LocalApi) -> None:
+    """Has the router get its login and key by its own command; raises CrowdsecError with its words."""
+    command = [sys.executable, str(ROOT / "sbin" / "dpi-dualctl"), "crowdsec", "setup"]
+    done = network.router.run(*command, "--config", str(api.config), "--name", ROUTER_NAME, check=False)
+    if done.returncode != 0:
+        raise CrowdsecError((done.stderr or done.stdout).strip())
+
+
+def serves(network: LabNetwork, api: LocalApi) -> bool:
+    """Whether the router's local API takes a login and answers."""
+    program = shutil.which("cscli", path=_PATH) or "cscli"
+    return network.router.run(program, "-c", str(api.config), "decisions", "list", check=False).returncode == 0
 
 
 def free_port() -> int:

@@ -26,6 +26,9 @@ NO_DROPS = frozenset({"mitm_ring_evicted"})
 #: Copies of requests that were never analysed in full, and alerts that never arrived.
 MITM_DROPS = ("mitm_addon_dropped", "mitm_addon_dropped_alerts", "mitm_analysis_skipped", "mitm_spool_dropped")
 
+#: What the correlator counts from its beginning on.
+CORRELATED = ("events", "threats", "joined_with_flow", "banned")
+
 #: How far the LAN's bytes may be from what the clients' own interfaces counted before they are waited for.
 SETTLED = 0.005
 
@@ -129,11 +132,13 @@ class Figures:
         self._lan: dict[str, Any] = {}
         self._requests, self._threats, self._blocked = Total(), Total(), Total()
         self._buffer: dict[str, Any] = {}
+        self._correlated = {name: Total() for name in CORRELATED}
+        self._correlator: dict[str, Any] = {}
         self._alerts: Counter[str] = Counter()
         self._known_alerts: set[str] = set()
 
     def glance(self) -> None:
-        """The quick figures: five calls."""
+        """The quick figures: six calls."""
         status = ask(self._caller, "dpi.status", "status")
         if figure(status, "engine") != "running":
             raise ProductError("the engine is down")
@@ -148,6 +153,9 @@ class Figures:
         self._requests.update(figure(self._buffer, "requests_total"))
         self._threats.update(figure(self._buffer, "threats_detected"))
         self._blocked.update(figure(self._buffer, "blocked_count"))
+        self._correlator = ask(self._caller, "dpi.correlator", "stats")
+        for name, total in self._correlated.items():
+            total.update(figure(self._correlator, name))
 
     def look(self) -> None:
         """Everything, flow by flow."""
@@ -222,6 +230,7 @@ class Figures:
             f"{rate / 1e6:.2f} Mbit/s, {lan['unique_destinations']} destinations, "
             f"{lan['detected_protocols']} protocols   MITM {self._requests.value:,} requests, "
             f"{self._threats.value:,} alerts, {self._blocked.value:,} blocked   "
+            f"{self._correlated['threats'].value:,} threats, {self._correlated['banned'].value:,} banned   "
             f"engine {in_bytes(self._status['rss_bytes'])}"
         )
 
@@ -256,6 +265,11 @@ class Figures:
                 "blocked": self._blocked.value,
                 "buffer_entries": self._buffer.get("entries", 0),
                 "dropped": sum(counters.get(name, 0) for name in MITM_DROPS),
+            },
+            "correlation": {
+                **{name: total.value for name, total in self._correlated.items()},
+                "latency_ms_p99": self._correlator.get("latency_ms_p99", 0),
+                "crowdsec": self._correlator.get("crowdsec", {}).get("state", ""),
             },
             "ubus": {name: statistics[name] for name in ("calls", "median_ms", "errors")},
             "engine": {

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import origin, published, record, report, servers, traffic, visitors
+from lab import crowdsec, origin, published, record, report, servers, traffic, visitors
 from lab.gateway.client import CallError, Client
 from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
 from lab.record import ROOT
@@ -48,6 +48,9 @@ GRACE_S = 3.0
 TAP_INTERFACE = "tap0"
 USER = "root"
 ACL = ROOT / "luci-app-dpi-dual" / "root" / "usr" / "share" / "rpcd" / "acl.d"
+
+
+_ERRORS = (published.PublishedError, crowdsec.CrowdsecError)
 
 
 class LabError(RuntimeError):
@@ -131,8 +134,11 @@ class Lab:
         with _step("configuration, HAProxy's by dpi-dualctl haproxy apply"):
             self._configure()
             published.install(self.network)
-        # It takes its time: meanwhile the others start.
+            spared = next(ip for ip in visitors.attackers() if ":" not in ip)
+            local_api = crowdsec.configure(self.network, self.environment["DPI_DUAL_CONFIG_DIR"], [spared])
+        # They take their time: meanwhile the others start.
         self._supervise("mitmdump", lambda: published.start_mitmdump(self.directory, self._in_router))
+        self._supervise("crowdsec", lambda: self._in_router("crowdsec", *local_api.command))
         with _step("servers: web, TLS, DNS, SSH, telnet, mail, files, time"):
             self._supervise("servers", lambda: servers.start(self.network))
         with _step("published services on the nas"):
@@ -143,6 +149,9 @@ class Lab:
         with _step("gateway: ubus over HTTP and for lab/bin/ubus"):
             self._supervise("gateway", self._start_gateway)
             self._wait_for("gateway", lambda: _answers(self.ubus.statistics))
+        with _step("CrowdSec's local API, the router's login by dpi-dualctl crowdsec setup"):
+            self._wait_for("crowdsec", lambda: crowdsec.serves(self.network, local_api))
+            crowdsec.register(self.network, local_api)
         with _step("engine: dpi-duald"):
             self._supervise("engine", self._start_engine)
             self._wait_for("engine", self._engine_runs)
@@ -288,6 +297,8 @@ class Lab:
             "      lab/bin/ubus call dpi.lan clients '{\"limit\": 2}'\n"
             "      lab/bin/dpi-dualctl status\n"
             "      lab/bin/dpi-dualctl alerts\n"
+            "      lab/bin/dpi-dualctl threats 5\n"
+            "      lab/bin/cscli decisions list -a\n"
             f"      lab/bin/visitor curl 'https://{origin.SHOP}/search?q=%3Cscript%3Ealert(1)%3C/script%3E'\n"
             f"  logs and files  {self.directory}\n",
             flush=True,
@@ -420,7 +431,7 @@ def run(options: Options) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", flush=True)
         code = 130
-    except (LabError, OSError, subprocess.SubprocessError, report.ProductError, published.PublishedError) as error:
+    except (LabError, OSError, subprocess.SubprocessError, report.ProductError, *_ERRORS) as error:
         notes = "; ".join(getattr(error, "__notes__", ()))
         print(f"\nlab: {error}{f' ({notes})' if notes else ''}", file=sys.stderr, flush=True)
         code = 1

@@ -30,6 +30,7 @@ from lab.attacks import ATTACKS, SERIES, Sent, forged
 from lab.network import ROUTER_WAN, ROUTER_WAN6, VISITORS, VISITORS6, LabNetwork
 from lab.origin import CLOUD, PASSWORD, SHOP, TOKEN, USER, WIKI
 
+SEED = 1
 TIMEOUT_S = 10.0
 _KEPT_ERRORS = 20
 #: A flood in the first deck, then only now and then: it takes the place of what is more worth seeing.
@@ -149,6 +150,18 @@ def uploading(dice: random.Random) -> Iterator[Sent]:
 ORDINARY = {visit.__name__: visit for visit in (shopping, reviewing, reading, editing, working, uploading)}
 
 
+def attackers(seed: int = SEED, ipv6: bool = True) -> list[str]:
+    """The addresses that attack; all others only browse."""
+    return _everybody(seed, ipv6)[:ATTACKERS]
+
+
+def _everybody(seed: int, ipv6: bool) -> list[str]:
+    """Attackers first."""
+    addresses = [*VISITORS, *VISITORS6] if ipv6 else list(VISITORS)
+    random.Random(f"{seed}:addresses").shuffle(addresses)
+    return addresses
+
+
 class VisitError(Exception):
     """An answer that nobody should have got."""
 
@@ -159,9 +172,7 @@ class Visitors:
     def __init__(self, seed: int, tls: ssl.SSLContext, ipv6: bool = True) -> None:
         self.dice = random.Random(f"{seed}:visitors")
         self._tls = tls
-        everybody = [*VISITORS, *VISITORS6] if ipv6 else list(VISITORS)
-        self.dice.shuffle(everybody)
-        self.attackers, self.people = everybody[:ATTACKERS], everybody[ATTACKERS:]
+        self.attackers, self.people = attackers(seed, ipv6), _everybody(seed, ipv6)[ATTACKERS:]
 
     def deal(self, kinds: Iterable[str] = ()) -> Iterator[str]:
         """Without end: kinds of things to do, in shuffled decks."""
@@ -279,7 +290,7 @@ def read_report(directory: Path) -> dict[str, Any]:
     return report
 
 
-def start(network: LabNetwork, *, seed: int = 1, rate: float = 3) -> subprocess.Popen[bytes]:
+def start(network: LabNetwork, *, seed: int = SEED, rate: float = 3) -> subprocess.Popen[bytes]:
     """Starts them in the network's internet; `read_report` tells what they have done."""
     command = [sys.executable, "-m", "lab.visitors", "--seed", str(seed), "--rate", str(rate)]
     command += ["--ca", str(network.directory / "ca.crt"), "--report", str(_report_path(network.directory))]
@@ -300,7 +311,7 @@ def _stop(*_: object) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--rate", type=float, default=3, help="visits begun a second, at most")
     parser.add_argument("--kinds", default="", help=f"some of: {','.join([*ATTACKS, *SERIES, *ORDINARY])}")
     parser.add_argument("--count", type=int, help="stop after that many visits")

@@ -23,6 +23,7 @@ class Product:
         self.applications = [{"application": "youtube", "flows": 3, "bytes": 900}]
         self.counters = {"tap_flows_evicted": 0, "netifyd_frames_dropped": 2, "netifyd_reconnects": 1}
         self.alerts = [alert("a", "sqli", "rce"), alert("b", "sqli")]
+        self.correlation = {"events": 9, "threats": 4, "joined_with_flow": 3, "banned": 1}
         self.buffer = {"entries": 0, "requests_total": 0, "threats_detected": 0, "blocked_count": 0}
         self.asked: list[tuple[str, str]] = []
         self.failing = False
@@ -51,6 +52,11 @@ class Product:
                 "engine": self.engine,
                 "rss_bytes": 30_000_000,
                 "tap_stream": {"flows_1min": 12},
+            },
+            ("dpi.correlator", "stats"): {
+                "latency_ms_p99": 0.7,
+                "crowdsec": {"state": "connected", "queued": 0},
+                **self.correlation,
             },
             ("dpi.status", "buffer"): {"waiting": 0, "unreported": 0, **self.buffer},
             ("dpi.status", "mirror"): {"packets_mirrored": self.mirrored},
@@ -134,6 +140,14 @@ def test_the_report_has_the_promised_keys_and_the_products_figures(product: Prod
             "source": "netifyd",
         },
         "mitm": {"requests": 0, "alerts": {"sqli": 2, "rce": 1}, "blocked": 0, "buffer_entries": 0, "dropped": 0},
+        "correlation": {
+            "events": 9,
+            "threats": 4,
+            "joined_with_flow": 3,
+            "banned": 1,
+            "latency_ms_p99": 0.7,
+            "crowdsec": "connected",
+        },
         "ubus": {"calls": 40, "median_ms": 12.5, "errors": 1},
         "engine": {
             "rss_bytes": 30_000_000,
@@ -223,6 +237,15 @@ def test_alerts_are_counted_once_and_requests_over_restarts(product: Product) ->
     assert "57 requests, 4 alerts, 1 blocked" in figures.line()
 
 
+def test_correlated_figures_are_kept_when_the_state_begins_anew(product: Product) -> None:
+    figures = report.Figures(product)
+    figures.look()
+    product.correlation = {"events": 2, "threats": 1, "joined_with_flow": 1, "banned": 0}
+    figures.look()
+    correlated = figures.report(STATISTICS, 1, 0, [])["correlation"]
+    assert [correlated[name] for name in report.CORRELATED] == [11, 5, 4, 1]
+
+
 def test_an_error_of_the_product_is_raised_with_its_words(product: Product) -> None:
     product.failing = True
     with pytest.raises(report.ProductError, match=r"dpi\.status status: the engine is starting \(starting\)"):
@@ -244,9 +267,10 @@ def test_the_line_says_the_real_figures(product: Product) -> None:
     figures = report.Figures(product, Clock())
     figures.glance()
     line = figures.line()
-    for part in ("100 packets mirrored", "12 flows/min", "2 clients", "1.0 kB", "1.50 Mbit/s", "17 destinations"):
+    parts = ("100 packets mirrored", "12 flows/min", "2 clients", "1.0 kB", "1.50 Mbit/s", "17 destinations")
+    for part in (*parts, "4 threats, 1 banned"):
         assert part in line
-    assert len(product.asked) == 5
+    assert len(product.asked) == 6
 
 
 @pytest.mark.parametrize(
