@@ -16,6 +16,8 @@ FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 60.0
 #: A part that ran this long before it failed starts again with the first delay.
 SETTLED_S = 60.0
+#: A failure is worth a word for so long after the part runs again: one that fails every minute must not look well.
+RECENTLY_S = 600.0
 
 
 @dataclass(slots=True)
@@ -100,15 +102,18 @@ class Supervisor:
         }
 
     def problems(self) -> list[Problem]:
-        """One problem for each part that is down at the moment."""
+        """One problem for each part that is down at the moment, or was within the last minutes."""
+        recently = time.time() - RECENTLY_S
         return [
             Problem(
-                "part_failed",
-                f"{part.name} failed ({part.error}) and is started again; the other parts go on.",
+                "part_failed" if part.state == "waiting" else "part_restarted",
+                f"{part.name} failed ({part.error}) and "
+                + ("is started again" if part.state == "waiting" else "was started again")
+                + "; the other parts go on.",
                 "If it keeps failing, see the log: logread -e dpi-dual.",
-                "error",
+                "error" if part.state == "waiting" else "warning",
                 {"part": part.name, "restarts": part.restarts},
             )
             for part in self
-            if part.state == "waiting"
+            if part.state == "waiting" or (part.restarts and part.since_at > recently)
         ]

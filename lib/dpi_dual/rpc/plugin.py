@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 #: LuCI gives a call 20 s; we answer before it gives up.
 ENGINE_TIMEOUT_S = 15.0
+#: What only asks is answered in milliseconds; a page that polls must not wait long for an engine that hangs.
+READ_TIMEOUT_S = 5.0
+
+#: These wait for the kernel, for CrowdSec or for the analyser.
+_SLOW = ("mirror_start", "mirror_stop", "replay", "ban", "unban", "context")
 
 #: These act on the engine itself, so the engine is not the one to ask.
 SERVICE_ACTIONS = ("start", "stop", "restart")
@@ -24,13 +29,13 @@ SERVICE_ACTIONS = ("start", "stop", "restart")
 def ask_engine(obj: str, method: str, arguments: bytes) -> bytes:
     """One call over the engine's socket: `arguments` is a JSON object, the answer a line of JSON.
 
-    Raises OSError when there is no engine or it does not answer within `ENGINE_TIMEOUT_S`.
+    Raises OSError when there is no engine or it does not answer in time.
     """
     # A raw newline can only stand between JSON tokens; as a blank it cannot end the request early.
     request = f'["{obj}","{method}",'.encode() + (arguments.replace(b"\n", b" ").strip() or b"{}") + b"]\n"
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        sock.settimeout(ENGINE_TIMEOUT_S)
+        sock.settimeout(ENGINE_TIMEOUT_S if method in _SLOW else READ_TIMEOUT_S)
         sock.connect(ENGINE_SOCKET)
         sock.sendall(request)
         chunks = []
