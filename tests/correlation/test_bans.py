@@ -143,3 +143,20 @@ def test_a_decision_made_elsewhere_is_an_event(router: Router) -> None:
     (record,) = router.ask("timeline", ip="198.51.100.140")["threats"]
     assert (record["event_type"], record["state"]) == ("crowdsec_ban", "crowdsec_ban")
     assert router.ask("reputation", ip="198.51.100.140")["score"] == 30
+
+
+def test_whitelisted_while_the_question_waited_is_not_left_banned(router: Router) -> None:
+    file = router.engine.directory / "config" / "dpi-dual"
+    before = file.read_text()
+    router.api.stop()
+    try:
+        record = hit(router, "198.51.100.150")
+        assert state(router, record["id"])[1] == "queued"
+        file.write_text(before + "config whitelist 'whitelist'\n\tlist ip '198.51.100.150'\n")
+        router.engine.process.send_signal(signal.SIGHUP)
+        until(lambda: "198.51.100.150" in router.ask("whitelist")["whitelist"], "the whitelist is in force")
+    finally:
+        router.api.start()
+    until(lambda: state(router, record["id"])[1] == "whitelisted", "the record says so")
+    until(lambda: "198.51.100.150" not in router.listed(), "the ban is lifted")
+    file.write_text(before)

@@ -32,6 +32,8 @@ NONE, QUEUED, BANNED, ALERTED, FAILED, WHITELISTED, UNBANNED = (
     "unbanned",
 )
 BAN_STATE = "crowdsec_ban"
+#: Bans to be lifted that are remembered while CrowdSec is away.
+MOST_UNDONE = 1000
 _WHY = {
     "client": "it is a client of the LAN",
     "own": "it is an address of this router",
@@ -61,6 +63,7 @@ class Bans:
         self._notifier = notifier
         self._outbox = outbox
         self._clock = clock
+        self._undone: list[str] = []
         self.refused = 0
         """Bans that were due and not asked for: whitelisted, or CrowdSec did not take them."""
 
@@ -169,9 +172,23 @@ class Bans:
         except ValueError:
             return  # a ban by hand, which its caller waits for
         if delivery.bans:
+            target = parse_network(delivery.bans[0].target)
+            if self.exempt_target(target) and len(self._undone) < MOST_UNDONE:
+                self._undone.append(shown(target))  # whitelisted while the question waited
+                self._mark(record, WHITELISTED)
+                return
             self._banned(key, ip, delivery.bans[0], delivery.scenario, record)
         else:
             self._mark(record, FAILED if delivery.error else ALERTED)
+
+    async def undo(self) -> None:
+        """Lifts bans of what has become exempt since they were asked for; what fails is tried again."""
+        while self._undone and self.crowdsec is not None:
+            try:
+                await self.crowdsec.unban(self._undone[0])
+            except QueryError:
+                return  # CrowdSec's problems say why
+            self._undone.pop(0)
 
     def _mark(self, record: int, crowdsec: str, state: str = "") -> None:
         try:

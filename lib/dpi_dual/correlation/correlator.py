@@ -38,6 +38,7 @@ RECENT_ADDRESSES = 1000
 #: Records that wait for the requests of their address.
 WAITING_FOR_REQUESTS = 500
 REQUESTS = 5
+MOST_MUTES = 500
 #: After a start, alerts of this age at most are looked through for ones that a kill kept from being counted.
 RECOVER_S = 600.0
 
@@ -170,6 +171,7 @@ class Correlator:
     async def _publish(self) -> None:
         pruned_at = self._monotonic()
         while True:
+            await self.bans.undo()
             if self._changed:
                 self._changed = False
                 await self.files.write(self.settings, self._clock())
@@ -193,6 +195,8 @@ class Correlator:
             until = self._clock() + duration_seconds(duration) if duration else 0.0
         except ValueError:
             raise QueryError("bad_duration", f"{duration[:32]!r} is not a duration such as 30m, 4h or 7d") from None
+        if len(self.mutes) >= MOST_MUTES:
+            raise QueryError("too_many", f"there are {MOST_MUTES} mutes already; end some first")
         self.store.mute(rule, source, self._clock(), until)
         self.mutes.load(self._clock())
 

@@ -23,6 +23,9 @@ class Mutes:
             (rule, source, _network(source), until_at) for rule, source, _, until_at in self._store.mutes(now)
         ]
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def match(self, event: Event, actor: Actor, now: float) -> bool:
         """True if nobody wants to hear of this."""
         if not self._known:
