@@ -159,7 +159,7 @@ class Bans:
                 duration_s=duration_s,
                 started_at=event.at,
                 meta={"event_type": event.type, "rule": event.rule, "score": str(event.score), **details},
-                reference=json.dumps([record, actor.key, actor.ip]),
+                reference=json.dumps([record, actor.key, actor.ip, mode != "record"]),
             )
         except QueryError:
             return False
@@ -168,18 +168,19 @@ class Bans:
     def delivered(self, delivery: Delivery) -> None:
         """LAPI has an alert of ours, or never will."""
         try:
-            record, key, ip = json.loads(delivery.reference)
+            record, key, ip, asked = json.loads(delivery.reference)
         except ValueError:
             return  # a ban by hand, which its caller waits for
         if delivery.bans:
             target = parse_network(delivery.bans[0].target)
             if self.exempt_target(target) and len(self._undone) < MOST_UNDONE:
                 self._undone.append(shown(target))  # whitelisted while the question waited
-                self._mark(record, WHITELISTED)
+                self._mark(record, WHITELISTED, QUEUED)
                 return
             self._banned(key, ip, delivery.bans[0], delivery.scenario, record)
         else:
-            self._mark(record, FAILED if delivery.error else ALERTED)
+            # A mere report says nothing about the ban that the same record may have asked for since.
+            self._mark(record, FAILED if delivery.error else ALERTED, QUEUED if asked else NONE)
 
     async def undo(self) -> None:
         """Lifts bans of what has become exempt since they were asked for; what fails is tried again."""
@@ -190,11 +191,12 @@ class Bans:
                 return  # CrowdSec's problems say why
             self._undone.pop(0)
 
-    def _mark(self, record: int, crowdsec: str, state: str = "") -> None:
+    def _mark(self, record: int, crowdsec: str, before: str) -> None:
+        """What CrowdSec made of a record, if that still stood at `before`."""
         try:
             known = self._store.record(record)
-            if known is not None and not (crowdsec in (ALERTED, FAILED) and known["crowdsec_status"] == BANNED):
-                self._store.mark(record, crowdsec, state)
+            if known is not None and known["crowdsec_status"] == before:
+                self._store.mark(record, crowdsec)
         except sqlite3.Error as error:
             self._store.failed = str(error)
 
