@@ -77,7 +77,8 @@ def _listener(port: int | None) -> socket.socket:
 def _refuse_without_programs() -> None:
     missing = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
     if missing:
-        raise SystemExit(f"lab: missing system packages. As root:  apt-get install {' '.join(missing)}")
+        # Not apt-get alone: Debian's crowdsec would register with its vendor, and start.
+        raise SystemExit(f"lab: missing system packages: {' '.join(missing)}. As root:  lab/bootstrap lab")
     from lab.published import why_not
 
     if problem := why_not():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.attacks import ATTACKS, SERIES
 from lab.network import VISITORS, VISITORS6
-from lab.visitors import FLOOD_EVERY, ORDINARY, Report, Visitors, read_report
+from lab.visitors import FLOOD_EVERY, ORDINARY, Report, Visitors, attackers, read_report
 
 
 def visitors(seed: int = 1) -> Visitors:
@@ -36,6 +36,8 @@ def test_the_seed_decides_and_attackers_are_not_people() -> None:
     assert one.attackers == same.attackers != other.attackers
     assert not set(one.attackers) & set(one.people)
     assert {*one.attackers, *one.people} == {*VISITORS, *VISITORS6}
+    assert one.attackers == attackers(1)
+    assert {*attackers(1, ipv6=False)} < {*VISITORS}
 
 
 def test_chosen_kinds_only() -> None:
