@@ -8,6 +8,7 @@ import pytest
 
 from dpi_dual.capture.flows import FlowTable
 from dpi_dual.capture.tallies import TrackedFlow
+from dpi_dual.correlation.flow_watch import EVENTS_AT_ONCE
 from tests.correlation.scene import ATTACKER, PHONE, PHONE_IP, WAN, Scene
 
 OUT: dict[str, Any] = {
@@ -103,3 +104,14 @@ def test_between_two_clients_and_to_groups_is_nobody_outside(scene: Scene) -> No
         scene.lan.table, key="group", protocol="Telnet", **{**OUT, "other_ip": "224.0.0.251", "other_type": "multicast"}
     )
     assert scene.records() == []
+
+
+def test_a_flood_of_risky_flows_is_held_back_and_counted(scene: Scene) -> None:
+    flood = int(EVENTS_AT_ONCE) + 300
+    for number in range(flood):
+        source = f"203.0.{120 + number // 250}.{number % 250}"
+        scene.flow(key=f"f{number}", other_ip=source, risks=(43,), risk_namespace="netify")
+    counters = scene.one.counters()
+    told = counters["correlation_events"]
+    assert EVENTS_AT_ONCE <= told < flood
+    assert counters["correlation_findings_held_back"] == flood - told

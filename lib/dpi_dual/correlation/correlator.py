@@ -423,6 +423,7 @@ class Correlator:
         return {
             **{f"correlation_{name}": number for name, number in self._counts.items()},
             "correlation_flows_never_told": self.joiner.given_up,
+            "correlation_findings_held_back": sum(watch.held_back for watch in self.watches),
             "correlation_bans_refused": self.bans.refused,
             "correlation_notifications_suppressed": self.notifier.suppressed,
             "correlation_addresses_forgotten": self.reputation.forgotten,

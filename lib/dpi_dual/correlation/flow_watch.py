@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,11 @@ MAX_KINDS = 4096
 MAX_REPORTED = 20_000
 MAX_LISTENERS = 4096
 
+#: Each event is stored with its context. A flood of risky flows must fill neither memory nor the time of the engine:
+#: beyond so many a second, and so many at once, flows wait until they are spoken of again, and are counted.
+EVENTS_S = 20.0
+EVENTS_AT_ONCE = 200.0
+
 _NOTHING: tuple[Finding, ...] = ()
 
 
@@ -36,6 +42,7 @@ class FlowWatch:
         report: Callable[[Event, Flow], None],
         listeners: set[str],
         new_listener: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`report(event, flow)` takes an event; `listeners` are the services known, shared by both tables."""
         self._name = name
@@ -46,6 +53,11 @@ class FlowWatch:
         self._new_listener = new_listener
         self._kinds: dict[object, tuple[Finding, ...]] = {}
         self._reported: set[tuple[int, str]] = set()
+        self._monotonic = monotonic
+        self._allowed = EVENTS_AT_ONCE
+        self._allowed_at = monotonic()
+        self.held_back = 0
+        """Findings that were not reported because there were too many."""
         self.active = False
         """False while correlation is switched off."""
         self.elsewhere: Callable[[], bool] = lambda: False
@@ -106,10 +118,22 @@ class FlowWatch:
                 continue
             event = self._event(flow, entry)
             if event is not None:
+                if not self._may_report():
+                    self.held_back += 1
+                    return
                 if len(self._reported) >= MAX_REPORTED:
                     self._reported.clear()  # told twice they still count once, by their id
                 self._reported.add((id(flow), entry.rule))
                 self._report(event, flow)
+
+    def _may_report(self) -> bool:
+        now = self._monotonic()
+        self._allowed = min(EVENTS_AT_ONCE, self._allowed + (now - self._allowed_at) * EVENTS_S)
+        self._allowed_at = now
+        if self._allowed < 1.0:
+            return False
+        self._allowed -= 1.0
+        return True
 
     def _event(self, flow: Flow, entry: Finding) -> Event | None:
         """The event of a finding, None if the flow is not worth one here."""
