@@ -5,33 +5,25 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from lab import crowdsec, record, visitors
-from lab.gateway.client import CallError, Client
+from lab import crowdsec, visitors
 from lab.network import ROUTER_WAN, VISITORS, VISITORS6
 from lab.origin import SHOP
-from lab.supervisor import order
+from tests.integration.running_lab import END_S, RunningLab, eventually, running_lab
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(bool(crowdsec.missing()), reason=crowdsec.missing() or "CrowdSec is here"),
 ]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 #: An alert, its flow and its requests are together within this.
 RECORD_S = 2.0
-PATIENCE_S = 20.0
-END_S = 60
 THRESHOLD = 80
 
 #: Those that the lab's own attackers are not: their reputations are what a test makes of them.
@@ -40,25 +32,11 @@ QUIET6 = [ip for ip in VISITORS6 if ip not in visitors.attackers()]
 
 
 @dataclass
-class RunningLab:
-    """A lab whose own visitors are silent, so that every attack is one of ours."""
+class OurLab(RunningLab):
+    """What these tests ask of it."""
 
-    process: subprocess.Popen[str]
-    report: Path
-    said: list[str]
-    environment: dict[str, str]
-    record: dict[str, Any]
-
-    def call(self, name: str, method: str, **arguments: Any) -> dict[str, Any]:
-        with Client(self.record["ubus_socket"]) as client:
-            return client.call(name, method, arguments)
-
-    def order(self, service: str, action: str) -> dict[str, Any]:
-        return order(self.record["supervisor_socket"], service=service, action=action)
-
-    def script(self, name: str, *argv: str) -> str:
-        command = [str(ROOT / "lab" / "bin" / name), *argv]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+    def said_by(self, name: str, *argv: str) -> str:
+        done = self.script(name, *argv)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -67,7 +45,7 @@ class RunningLab:
         port = "0"
         for _ in range(times):
             shown = ["-sS", "-o", "/dev/null", "--max-time", "20", "-w", "%{local_port}", "--interface", ip]
-            port = self.script("visitor", "curl", *shown, "-6" if ":" in ip else "-4", f"https://{SHOP}{path}")
+            port = self.said_by("visitor", "curl", *shown, "-6" if ":" in ip else "-4", f"https://{SHOP}{path}")
         return int(port)
 
     def threats(self, ip: str, **more: Any) -> list[dict[str, Any]]:
@@ -83,59 +61,19 @@ class RunningLab:
 
     def decisions(self) -> list[str]:
         """The same as CrowdSec's own command tells it, in `scope:value`."""
-        alerts = json.loads(self.script("cscli", "decisions", "list", "-a", "-o", "json")) or []
+        alerts = json.loads(self.said_by("cscli", "decisions", "list", "-a", "-o", "json")) or []
         return [f"{row['scope']}:{row['value']}" for alert in alerts for row in alert["decisions"]]
 
 
-def eventually(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    deadline = time.monotonic() + patience_s
-    last: object = None
-    while time.monotonic() < deadline:
-        try:
-            if last := condition():
-                return last
-        except (CallError, OSError, KeyError) as error:
-            last = error
-        time.sleep(0.05)
-    pytest.fail(f"not within {patience_s} s: {what} ({last})")
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    directory = tmp_path_factory.mktemp("lab")
-    report = directory / "report.json"
-    environment = {**os.environ, "DPI_LAB_DIRECTORY": str(directory)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lab", "run", "--report", str(report), "--port", "0"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    said: list[str] = []
-    for line in process.stdout:
-        said.append(line.rstrip())
-        if line.startswith("  logs and files"):
-            break
-    running = record.read(directory / "lab.json")
-    if not running.get("ready"):
-        process.send_signal(signal.SIGINT)
-        pytest.fail("\n".join([*said, *process.communicate(timeout=END_S)[0].splitlines()]))
-    lab = RunningLab(process, report, said, environment, running)
-    lab.order("visitors", "stop")
-    # The agent looks for the interface that the engine has made every second.
-    eventually("the mirror is captured", lambda: lab.call("dpi.status", "status")["tap_stream"]["flows_1min"])
-    yield lab
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=END_S)
-    process.stdout.close()
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OurLab]:
+    with running_lab(OurLab, tmp_path_factory.mktemp("lab")) as lab:
+        # The agent looks for the interface that the engine has made every second.
+        eventually("the mirror is captured", lambda: lab.call("dpi.status", "status")["tap_stream"]["flows_1min"])
+        yield lab
 
 
-def test_it_says_what_to_try(lab: RunningLab) -> None:
+def test_it_says_what_to_try(lab: OurLab) -> None:
     text = "\n".join(lab.said)
     assert "lab/bin/dpi-dualctl threats 5" in text
     assert "lab/bin/cscli decisions list -a" in text
@@ -144,7 +82,7 @@ def test_it_says_what_to_try(lab: RunningLab) -> None:
     assert stats["crowdsec"]["state"] == "connected"
 
 
-def test_an_attack_is_one_record_with_request_flow_and_score(lab: RunningLab) -> None:
+def test_an_attack_is_one_record_with_request_flow_and_score(lab: OurLab) -> None:
     ip = QUIET[0]
     port = lab.attack(ip)
 
@@ -167,10 +105,10 @@ def test_an_attack_is_one_record_with_request_flow_and_score(lab: RunningLab) ->
     assert (request["method"], request["host"]) == ("GET", SHOP)
     assert request["path"].startswith("/search")
     assert [alert["categories"][0] for alert in threat["context"]["waf_alerts"]] == ["xss"]
-    assert ip in lab.script("dpi-dualctl", "threats", "5")
+    assert ip in lab.said_by("dpi-dualctl", "threats", "5")
 
 
-def test_who_goes_on_is_banned_once_and_unban_undoes_it(lab: RunningLab) -> None:
+def test_who_goes_on_is_banned_once_and_unban_undoes_it(lab: OurLab) -> None:
     ip = QUIET[1]
     lab.attack(ip, times=6)
     eventually("its ban", lambda: ip in lab.banned())
@@ -192,7 +130,7 @@ def test_who_goes_on_is_banned_once_and_unban_undoes_it(lab: RunningLab) -> None
     assert {row["crowdsec_status"] for row in lab.threats(ip) if row["state"] != "new"} == {"unbanned"}
 
 
-def test_of_ipv6_the_network_is_banned(lab: RunningLab) -> None:
+def test_of_ipv6_the_network_is_banned(lab: OurLab) -> None:
     ip = QUIET6[0]
     lab.attack(ip, times=6)
     network = ip.removesuffix(":1") + ":/64"
@@ -202,7 +140,7 @@ def test_of_ipv6_the_network_is_banned(lab: RunningLab) -> None:
     assert f"Range:{network}" not in lab.decisions()
 
 
-def test_a_whitelisted_address_is_recorded_and_never_banned(lab: RunningLab) -> None:
+def test_a_whitelisted_address_is_recorded_and_never_banned(lab: OurLab) -> None:
     (ip,) = lab.call("dpi.correlator", "whitelist")["whitelist"]
     assert ip in visitors.attackers()
     lab.attack(ip, times=7)
@@ -215,7 +153,7 @@ def test_a_whitelisted_address_is_recorded_and_never_banned(lab: RunningLab) -> 
     assert ip not in lab.banned()
 
 
-def test_a_client_of_the_lan_is_recorded_and_told_and_never_banned(lab: RunningLab) -> None:
+def test_a_client_of_the_lan_is_recorded_and_told_and_never_banned(lab: OurLab) -> None:
     client = eventually("a client", lambda: lab.call("dpi.lan", "clients", limit=1)["clients"][0])
     for _ in range(4):
         lab.call("dpi.correlator", "correlate", ip=client["ip"], event_type="brute_force", score=90)
@@ -247,7 +185,7 @@ def test_a_client_of_the_lan_is_recorded_and_told_and_never_banned(lab: RunningL
     ],
     ids=lambda ip: str(ip)[:20],
 )
-def test_hostile_parameters_are_refused_by_name(lab: RunningLab, ip: object) -> None:
+def test_hostile_parameters_are_refused_by_name(lab: OurLab, ip: object) -> None:
     before = lab.decisions()
     for method in ("ban", "unban", "correlate", "whitelist_add"):
         if ip in ("0.0.0.0/0", "198.51.100.7/24") and method != "ban":
@@ -259,7 +197,7 @@ def test_hostile_parameters_are_refused_by_name(lab: RunningLab, ip: object) -> 
     assert lab.decisions() == before
 
 
-def test_while_crowdsec_is_down_nothing_is_lost(lab: RunningLab) -> None:
+def test_while_crowdsec_is_down_nothing_is_lost(lab: OurLab) -> None:
     ip = QUIET[2]
     lab.order("crowdsec", "stop")
     eventually("it is gone", lambda: not lab.order("crowdsec", "running")["running"])
@@ -274,7 +212,7 @@ def test_while_crowdsec_is_down_nothing_is_lost(lab: RunningLab) -> None:
     assert f"Ip:{QUIET[3]}" not in lab.decisions()
 
 
-def test_the_report_counts_it(lab: RunningLab) -> None:
+def test_the_report_counts_it(lab: OurLab) -> None:
     os.killpg(lab.process.pid, signal.SIGINT)
     assert lab.process.stdout is not None
     rest = lab.process.stdout.read()

@@ -7,10 +7,8 @@ import os
 import re
 import secrets
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +16,15 @@ from urllib.parse import quote
 
 import pytest
 
-from lab import record
 from lab.attacks import ATTACKS
-from lab.gateway.client import CallError, Client
 from lab.network import GUEST, VISITORS
 from lab.origin import CLOUD, PASSWORD, SHOP, TOKEN, WIKI
-from lab.supervisor import order
+from tests.integration.running_lab import END_S, ROOT, RunningLab, eventually, running_lab
 
 pytestmark = pytest.mark.root
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 #: The issue's own bound.
 ALERT_S = 2.0
-PATIENCE_S = 20.0
-END_S = 60
 
 #: Found again nowhere in the buffer's files.
 SECRET = "s3cr3t-" + secrets.token_hex(6)
@@ -40,25 +33,8 @@ CALLER = VISITORS[0]
 
 
 @dataclass
-class RunningLab:
-    """A lab whose own visitors are silent, so that every request is one of ours."""
-
-    process: subprocess.Popen[str]
-    report: Path
-    said: list[str]
-    environment: dict[str, str]
-    record: dict[str, Any]
-
-    def call(self, name: str, method: str, **arguments: Any) -> dict[str, Any]:
-        with Client(self.record["ubus_socket"]) as client:
-            return client.call(name, method, arguments)
-
-    def order(self, service: str, action: str) -> dict[str, Any]:
-        return order(self.record["supervisor_socket"], service=service, action=action)
-
-    def script(self, name: str, *argv: str) -> subprocess.CompletedProcess[str]:
-        command = [str(ROOT / "lab" / "bin" / name), *argv]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+class OurLab(RunningLab):
+    """What these tests ask of it."""
 
     def curl(self, url: str, *options: str) -> tuple[int, int]:
         """The status of the answer and the port that it was asked from."""
@@ -86,52 +62,13 @@ class RunningLab:
         return {problem["code"] for problem in self.call("dpi.status", "health")["problems"]}
 
 
-def eventually(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    deadline = time.monotonic() + patience_s
-    last: object = None
-    while time.monotonic() < deadline:
-        try:
-            if last := condition():
-                return last
-        except (CallError, OSError, KeyError) as error:
-            last = error
-        time.sleep(0.1)
-    pytest.fail(f"not within {patience_s} s: {what} ({last})")
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    directory = tmp_path_factory.mktemp("lab")
-    report = directory / "report.json"
-    environment = {**os.environ, "DPI_LAB_DIRECTORY": str(directory)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lab", "run", "--report", str(report), "--port", "0"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    said: list[str] = []
-    for line in process.stdout:
-        said.append(line.rstrip())
-        if line.startswith("  logs and files"):
-            break
-    running = record.read(directory / "lab.json")
-    if not running.get("ready"):
-        process.send_signal(signal.SIGINT)
-        pytest.fail("\n".join([*said, *process.communicate(timeout=END_S)[0].splitlines()]))
-    lab = RunningLab(process, report, said, environment, running)
-    lab.order("visitors", "stop")
-    yield lab
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=END_S)
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OurLab]:
+    with running_lab(OurLab, tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
 
 
-def test_it_says_what_to_try(lab: RunningLab) -> None:
+def test_it_says_what_to_try(lab: OurLab) -> None:
     text = "\n".join(lab.said)
     assert "lab/bin/dpi-dualctl alerts" in text
     assert f"lab/bin/visitor curl 'https://{SHOP}/" in text
@@ -155,7 +92,7 @@ def test_it_says_what_to_try(lab: RunningLab) -> None:
 )
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 def test_an_attack_is_told_with_client_category_rule_and_place(
-    lab: RunningLab, url: str, options: tuple[str, ...], category: str, place: str, version: str
+    lab: OurLab, url: str, options: tuple[str, ...], category: str, place: str, version: str
 ) -> None:
     status, port = lab.curl(url, "-4", "--interface", CALLER, version, *options)
     assert status in (200, 401, 403, 404)
@@ -169,7 +106,7 @@ def test_an_attack_is_told_with_client_category_rule_and_place(
     assert alert["threat_score"] >= 30
 
 
-def test_the_gravest_are_refused_with_a_reference_that_alerts_can_find(lab: RunningLab) -> None:
+def test_the_gravest_are_refused_with_a_reference_that_alerts_can_find(lab: OurLab) -> None:
     attack = quote("1 AND SLEEP(5)-- ' UNION SELECT password FROM users; DROP TABLE users")
     done = lab.script("visitor", "curl", "-s", "-w", "%{http_code}", f"https://{SHOP}/search?q={attack}")
     assert done.stdout.endswith("403")
@@ -187,18 +124,18 @@ def test_the_gravest_are_refused_with_a_reference_that_alerts_can_find(lab: Runn
         ("X-DPI-Client-Port: 1", "X-Forwarded-For: 127.0.0.1"),
     ],
 )
-def test_a_forged_address_changes_nothing(lab: RunningLab, lie: tuple[str, ...]) -> None:
+def test_a_forged_address_changes_nothing(lab: OurLab, lie: tuple[str, ...]) -> None:
     options = [word for header in lie for word in ("-H", header)]
     _, port = lab.curl(f"https://{WIKI}/?page=/etc/shadow", "-4", *options)
     assert lab.alert_from(port)["client_ip"] == GUEST
 
 
-def test_an_ipv6_client_is_told_as_such(lab: RunningLab) -> None:
+def test_an_ipv6_client_is_told_as_such(lab: OurLab) -> None:
     _, port = lab.curl(f"https://{WIKI}/?page=/etc/shadow", "-6")
     assert lab.alert_from(port)["client_ip"] == "2001:db8:2000:77::1"
 
 
-def test_ordinary_requests_raise_nothing(lab: RunningLab) -> None:
+def test_ordinary_requests_raise_nothing(lab: OurLab) -> None:
     before = {row["id"] for row in lab.alerts()}
     requests = lab.call("dpi.status", "buffer")["requests_total"]
     asked = [
@@ -219,7 +156,7 @@ def test_ordinary_requests_raise_nothing(lab: RunningLab) -> None:
     assert [row for row in lab.alerts() if row["id"] not in before] == []
 
 
-def test_nothing_of_a_request_lies_in_the_buffers_files(lab: RunningLab) -> None:
+def test_nothing_of_a_request_lies_in_the_buffers_files(lab: OurLab) -> None:
     headers = ("-H", f"Cookie: session={SECRET}", "-H", f"Authorization: Bearer {SECRET}")
     _, port = lab.curl(f"https://{SHOP}/search?q=kettle'+or+'{SECRET}'='{SECRET}", *headers)
     identity = lab.alert_from(port)["request_id"]
@@ -235,7 +172,7 @@ def test_nothing_of_a_request_lies_in_the_buffers_files(lab: RunningLab) -> None
         assert SECRET.encode() not in file.read_bytes(), file.name
 
 
-def test_haproxy_is_the_products_and_reloads_by_its_command(lab: RunningLab) -> None:
+def test_haproxy_is_the_products_and_reloads_by_its_command(lab: OurLab) -> None:
     status = lab.script("dpi-dualctl", "--json", "haproxy", "status")
     assert status.returncode == 0, status.stdout + status.stderr
     answer = json.loads(status.stdout)
@@ -247,7 +184,7 @@ def test_haproxy_is_the_products_and_reloads_by_its_command(lab: RunningLab) -> 
     eventually("it serves", lambda: lab.script("visitor", "curl", "-s", f"https://{SHOP}/").returncode == 0)
 
 
-def test_without_mitmproxy_the_origin_is_served_directly_and_health_says_so(lab: RunningLab) -> None:
+def test_without_mitmproxy_the_origin_is_served_directly_and_health_says_so(lab: OurLab) -> None:
     eventually("nothing wrong", lambda: not lab.problems() & {"mitm_bypassed", "mitm_unreachable"})
     attack = f"https://{SHOP}/search?q={quote('<script>alert(2)</script>')}"
     os.kill(lab.order("mitmdump", "running")["pid"], signal.SIGSTOP)
@@ -269,7 +206,7 @@ def test_without_mitmproxy_the_origin_is_served_directly_and_health_says_so(lab:
     eventually("alerts again", lambda: next((r for r in lab.alerts() if r["client_port"] == port), None))
 
 
-def test_a_killed_mitmproxy_comes_back_and_no_page_is_missed(lab: RunningLab) -> None:
+def test_a_killed_mitmproxy_comes_back_and_no_page_is_missed(lab: OurLab) -> None:
     os.kill(lab.order("mitmdump", "running")["pid"], signal.SIGKILL)
     assert [lab.curl(f"https://{SHOP}/product/{n % 8}")[0] for n in range(10)] == [200] * 10
     eventually("another one", lambda: lab.order("mitmdump", "running")["running"])
@@ -277,7 +214,7 @@ def test_a_killed_mitmproxy_comes_back_and_no_page_is_missed(lab: RunningLab) ->
     eventually("inspected again", lambda: not lab.problems() & {"mitm_bypassed", "mitm_unreachable"})
 
 
-def test_the_labs_own_visitors_show_every_category_and_the_report_counts_them(lab: RunningLab) -> None:
+def test_the_labs_own_visitors_show_every_category_and_the_report_counts_them(lab: OurLab) -> None:
     lab.order("visitors", "start")
     wanted = {*ATTACKS, "brute_force", "rate_limit"}
     told: set[str] = set()
