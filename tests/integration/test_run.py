@@ -27,7 +27,7 @@ pytestmark = pytest.mark.root
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-#: The issue's own bound: after a fault, figures flow again within this.
+#: What is promised: after a fault, figures flow again within this.
 RECOVERY_S = 15
 START_S = 60
 END_S = 60

@@ -23,7 +23,7 @@ from tests.integration.running_lab import END_S, ROOT, RunningLab, eventually, r
 
 pytestmark = pytest.mark.root
 
-#: The issue's own bound.
+#: What is promised.
 ALERT_S = 2.0
 
 #: Found again nowhere in the buffer's files.
