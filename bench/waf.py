@@ -163,11 +163,10 @@ def measure() -> list[Row]:
                 rows.append(
                     Row(name, value, "ratio", beside, "≥ the baseline" if judged else "", not judged or value >= beside)
                 )
-        if __name__ == "__main__":
-            print(f"{corpus_name}: caught of attacks, by category")
-            for category in sorted(tallies["quick"].categories):
-                shown = [f"{name} {'/'.join(map(str, one.categories[category]))}" for name, one in tallies.items()]
-                print(f"  {category:16}{'  '.join(shown)}")
+        print(f"{corpus_name}: caught of attacks, by category", file=sys.stderr)
+        for category in sorted(tallies["quick"].categories):
+            shown = [f"{name} {'/'.join(map(str, one.categories[category]))}" for name, one in tallies.items()]
+            print(f"  {category:16}{'  '.join(shown)}", file=sys.stderr)
     beside = typical_us(tiers["crs"]) if "crs" in tiers else None
     quick_us = typical_us(tiers["quick"])
     rows.append(

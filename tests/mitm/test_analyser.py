@@ -235,6 +235,29 @@ def test_replay_judges_again(feeder: Start, engine: Make) -> None:
     asyncio.run(go())
 
 
+def test_a_decision_of_crowdsec_looks_back_at_what_the_address_asked_for(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder(waf_engine="builtin")
+        async with engine(waf_engine="builtin") as one:
+            asked = attack(2)
+            addon.send(record(1), asked)
+            await one.until(lambda: one.told and one.link.buffer()["entries"] == 2)
+            one.link.look_back(asked.client_ip)
+            await one.until(lambda: one.link.buffer()["replays"])
+            (found,) = one.link.buffer()["replays"]
+            assert found["ip"] == asked.client_ip
+            assert found["requests"] >= 1
+            assert one.link.counters()["mitm_replays_on_decision"] == 1
+            assert json.dumps(found)
+        async with engine(waf_engine="builtin", replay_on_alert=False) as other:
+            await other.until(lambda: other.link.connected)
+            other.link.look_back(asked.client_ip)
+            await asyncio.sleep(0.2)
+            assert other.link.buffer()["replays"] == []
+
+    asyncio.run(go())
+
+
 def test_a_slow_candidate_pattern_is_refused_and_the_analyser_lives(feeder: Start, engine: Make) -> None:
     async def go() -> None:
         addon = feeder(waf_engine="builtin")

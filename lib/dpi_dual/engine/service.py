@@ -22,7 +22,7 @@ from dpi_dual.capture.mirror_watch import Mirror
 from dpi_dual.capture.ndpid import is_private
 from dpi_dual.capture.tap import TapStream
 from dpi_dual.correlation.correlator import Correlator
-from dpi_dual.correlation.crowdsec import CrowdSec
+from dpi_dual.correlation.crowdsec import CrowdSec, Decision
 from dpi_dual.engine.series import Series
 from dpi_dual.engine.snapshots import Snapshots
 from dpi_dual.engine.state import State
@@ -102,7 +102,7 @@ class Engine:
             self.settings.crowdsec,
             self.settings.secrets.crowdsec,
             self.state.db,
-            on_decision=self.correlator.on_decision,
+            on_decision=self._on_decision,
             on_delivered=self.correlator.on_delivered,
         )
         self.correlator.connect(self.mitm, self.crowdsec, lambda: "lan" in self.supervisor)
@@ -160,6 +160,12 @@ class Engine:
         """Which end of a flow is ours, for agents that do not say: the LAN's addresses and the router's own."""
         around = self.lan.accounting.around
         return around.is_inside(ip) or ip in around.router_ips or is_private(ip)
+
+    def _on_decision(self, change: str, decision: Decision) -> None:
+        """CrowdSec decided: the correlator hears of it, and what the address asked for before is looked at again."""
+        self.correlator.on_decision(change, decision)
+        if change == "new" and decision.type == "ban" and "/" not in decision.value:
+            self.mitm.look_back(decision.value)
 
     # --- health
 

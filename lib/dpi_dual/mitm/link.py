@@ -12,6 +12,7 @@ import os
 import sqlite3
 import stat
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,6 +34,9 @@ LINES_S = 200.0
 QUERY_TIMEOUT_S = 15.0
 REPLAY_TIMEOUT_S = 18.0
 QUERIES = 32
+#: Addresses that wait for a replay because CrowdSec decided about them, and how many results are shown.
+LOOKED_BACK_AT = 50
+REPLAYS_SHOWN = 10
 
 _NUMBERS = (
     "entries",
@@ -85,7 +89,10 @@ class MitmLink:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
         self._refused = ""
-        self._own = {"mitm_link_connects": 0, "mitm_link_bad_messages": 0}
+        self._banned: deque[str] = deque(maxlen=LOOKED_BACK_AT)
+        self._look = asyncio.Event()
+        self._replays: deque[dict[str, Any]] = deque(maxlen=REPLAYS_SHOWN)
+        self._own = {"mitm_link_connects": 0, "mitm_link_bad_messages": 0, "mitm_replays_on_decision": 0}
 
     # --- life
 
@@ -109,7 +116,7 @@ class MitmLink:
 
     async def run(self) -> None:
         """Connects again and again, and publishes, until cancelled."""
-        publishing = asyncio.ensure_future(self._publishing())
+        beside = [asyncio.ensure_future(work()) for work in (self._publishing, self._looking_back)]
         delay = RETRY_S
         try:
             while True:
@@ -131,8 +138,9 @@ class MitmLink:
                     self._left(writer)
                 await asyncio.sleep(delay)
         finally:
-            publishing.cancel()
-            await asyncio.wait([publishing])
+            for work in beside:
+                work.cancel()
+            await asyncio.wait(beside)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connects to the socket itself, not to what a symbolic link in its place leads to."""
@@ -224,6 +232,27 @@ class MitmLink:
             self._publish("dpi-buffer.json", self.buffer())
             await asyncio.sleep(PUBLISH_S)
 
+    def look_back(self, ip: str) -> None:
+        """CrowdSec banned an address: its buffered requests are judged again soon, if `replay_on_alert` is set."""
+        if self._settings.mitm.replay_on_alert and self.connected:
+            self._banned.append(ip)
+            self._look.set()
+
+    async def _looking_back(self) -> None:
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            while self._banned:
+                ip = self._banned.popleft()
+                try:
+                    found = await self.replay(ip=ip)
+                except QueryError as error:
+                    found = error.answer()
+                else:
+                    found = {key: found.get(key) for key in ("requests", "newly_alerting", "no_longer_alerting")}
+                    self._own["mitm_replays_on_decision"] += 1
+                self._replays.append({"ip": ip, "at": round(time.time(), 3), **found})
+
     # --- answers
 
     def _total(self, name: str) -> int:
@@ -263,6 +292,7 @@ class MitmLink:
             "replay_enabled": mitm.replay_on_alert,
             "waiting": _count(figures.get("waiting")),
             "unreported": _count(figures.get("unreported")),
+            "replays": list(self._replays),
         }
 
     def alerts(self, limit: int = 50, before: str = "") -> dict[str, Any]:
