@@ -229,7 +229,8 @@ def test_a_stopped_local_api_blocks_nothing_and_gets_everything_later(api: Local
             await eventually(lambda: router.codes() == set())
 
     run(scenario())
-    assert [delivery.reference for delivery in router.delivered] == [str(number) for number in range(200)]
+    # Each once; one that LAPI was too busy for is asked for again after those behind it.
+    assert sorted(int(delivery.reference) for delivery in router.delivered) == list(range(200))
     assert all(delivery.bans and not delivery.error for delivery in router.delivered)
     sent = marks(api)
     assert len(sent) == len(set(sent)) == 201
