@@ -11,16 +11,18 @@ FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 
 
-def private_directory(path: str, make: bool = True) -> int:
+def private_directory(path: str, make: bool = True, or_root: bool = False) -> int:
     """Opens a directory of ours, made if absent (0750) unless `make` is false; the caller closes the descriptor.
 
-    /tmp is anybody's: a symbolic link or a directory of another user in our place is refused (OSError).
+    /tmp is anybody's: a symbolic link or a directory of another user in our place is refused (OSError); root's own
+    is accepted with `or_root` (a container's bind mount, open to our group).
     """
     if make:
         Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & stat.S_IWOTH:
+    owners = (os.geteuid(), 0) if or_root else (os.geteuid(),)
+    if found.st_uid not in owners or stat.S_IMODE(found.st_mode) & stat.S_IWOTH:
         os.close(descriptor)
         raise PermissionError(f"{path} belongs to another user or is writable by all")
     return descriptor

@@ -11,7 +11,7 @@ from typing import Any
 from dpi_dual.config import defaults
 from dpi_dual.correlation.reputation import Reputation
 from dpi_dual.correlation.store import Store, timestamp
-from dpi_dual.engine.snapshots import replace_file
+from dpi_dual.directory import replace_file
 from dpi_dual.model import Problem
 from dpi_dual.settings import Settings
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
-from pathlib import Path
 
-#: The owner alone writes; the group may enter (the engine's, when it is not root).
-MODE = 0o750
+from dpi_dual.directory import private_directory
+
 FILE_MODE = 0o600
 
 
@@ -16,13 +14,7 @@ def open_folder(path: str) -> int:
 
     A container's bind mount may belong to root and be open to our group; a directory anybody may write is refused.
     """
-    Path(path).mkdir(MODE, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
-    if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & stat.S_IWOTH:
-        os.close(descriptor)
-        raise PermissionError(f"{path} belongs to another user or is writable by all")
-    return descriptor
+    return private_directory(path, or_root=True)
 
 
 def append_to(folder: int, name: str) -> int:
