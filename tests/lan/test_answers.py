@@ -95,3 +95,20 @@ def test_flows_of_both_sources(stream: LanStream, clock: Any, monotonic: Any, ke
     flows: Any = stream.flows(state="live", protocol="tls", ip="192.168.1.10")
     assert flows["total"] == 1 and flows["flows"][0]["agent"] == "conntrack" and flows["flows"][0]["guessed"]
     assert stream.flows(state="finished")["total"] == 0
+
+
+def test_a_client_shows_its_largest_application_and_the_history_asked_for(
+    stream: LanStream, make_flow: Make, count: Count
+) -> None:
+    browse(stream, make_flow, count)
+    browse(stream, make_flow, count, application="youtube", local_port=40001)
+    browse(stream, make_flow, count, application="youtube", local_port=40002)
+    page: Any = stream.clients()
+    assert [row["top_app"] for row in page["clients"]] == ["youtube"]
+    one: Any = stream.client(PHONE, "month")
+    assert one["client"]["top_app"] == "youtube" and one["history"]["period"] == "month"
+
+
+def test_what_the_firewall_hides_is_looked_at(stream: LanStream) -> None:
+    stream.tick()
+    assert all(problem.code.startswith("flow_offload_") for problem in stream.offload)

@@ -130,6 +130,16 @@ def test_client_by_mac_address_or_ip_is_the_same(engine: RunningEngine) -> None:
     assert by_mac["bytes_in"] == FLOWS[0][8]
 
 
+@pytest.mark.parametrize("name", ["clients", "client", "destinations", "protocols"])
+def test_the_figures_come_along_when_asked_for(engine: RunningEngine, name: str) -> None:
+    answer = engine.call("dpi.lan", name, figures=True, **NEEDED.get(name, {}))
+    _check("dpi.lan", name, answer)
+    status = engine.call("dpi.lan", "status")
+    assert answer["figures"].keys() == status.keys()
+    assert answer["figures"]["source"] == status["source"]
+    assert "figures" not in engine.call("dpi.lan", name, **NEEDED.get(name, {}))
+
+
 def test_wire_text_arrives_harmless(engine: RunningEngine) -> None:
     text = json.dumps(engine.call("dpi.lan", "flows"), ensure_ascii=False)
     assert "evil.example" in text

@@ -100,6 +100,28 @@ def test_ten_megabytes_are_refused_and_the_engine_goes_on(engine: RunningEngine)
     assert ask(engine, "stats")["running"]
 
 
+def test_a_page_of_the_timeline_brings_the_figures_along(engine: RunningEngine) -> None:
+    threat = ask(engine, "correlate", ip="192.0.0.99", event_type="scanner", score=95)["threat"]
+    page = ask(engine, "timeline", ip="192.0.0.99", limit=1, figures=True)
+    stats = ask(engine, "stats")
+    assert page["threats"][0]["id"] == threat["id"]
+    assert page["figures"]["by_state"] == stats["by_state"]
+    assert page["figures"]["level"] == "critical"
+    assert len(page["figures"]["trend"]) in (24, 25)
+    assert sum(point["events"] for point in page["figures"]["trend"]) == stats["events"]
+    assert "figures" not in ask(engine, "timeline", limit=1)
+
+
+def test_an_address_and_one_of_its_threats_in_one_answer(engine: RunningEngine) -> None:
+    threat = ask(engine, "correlate", ip="192.0.0.98", event_type="scanner", reason="sqlmap")["threat"]
+    ask(engine, "acknowledge", id=threat["id"], mute=True, duration="1h")
+    both = ask(engine, "context", ip="192.0.0.98", id=threat["id"])
+    assert both["record"]["id"] == threat["id"] and both["reputation"]["actor"] == "192.0.0.98"
+    assert [(mute["rule"], mute["source"]) for mute in both["mutes"]] == [("sqlmap", "192.0.0.98")]
+    ask(engine, "acknowledge", id=threat["id"], remove=True)
+    assert ask(engine, "context", ip="192.0.0.98")["mutes"] == []
+
+
 def test_timeline_pages_and_filters(engine: RunningEngine) -> None:
     for number in range(7):
         ask(engine, "correlate", ip=f"192.0.0.{200 + number}", event_type=f"kind_{number % 2}", score=10 * number)

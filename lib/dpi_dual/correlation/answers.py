@@ -106,12 +106,31 @@ def timeline(
     until: float = 0.0,
     state: str = "",
     context: bool = False,
+    figures: bool = False,
 ) -> Answer:
-    """Records, newest first."""
+    """Records, newest first; with `figures` also how things stand, so that a page asks one question a poll."""
     if type and not EVENT_TYPE.match(type):
         raise QueryError("bad_type", f"{type[:64]!r} is no event type: lower-case letters, digits and _")
     wanted = _wanted(correlator, ip, event_type=type, min_score=min_score, since=since, until=until, state=state)
-    return correlator.store.page(wanted, limit, before, context)
+    answer = correlator.store.page(wanted, limit, before, context)
+    if figures:
+        answer["figures"] = _figures(correlator)
+    return answer
+
+
+def _figures(correlator: Correlator) -> Answer:
+    """The sums, the level, and the events of the last day by hour."""
+    now = correlator.now()
+    last = int(now // 3600)
+    trend = dict.fromkeys(range(last - 23, last + 1), 0)
+    for hour, _, number in correlator.store.hours((last - 23) * 3600):
+        trend[hour] = trend.get(hour, 0) + number
+    return {
+        **stats(correlator),
+        "level": _level(correlator, now),
+        "step_s": 3600,
+        "trend": [{"at": hour * 3600, "events": number} for hour, number in sorted(trend.items())],
+    }
 
 
 def search(correlator: Correlator, query: str, limit: int, before: str = "") -> Answer:
@@ -129,11 +148,11 @@ def search(correlator: Correlator, query: str, limit: int, before: str = "") -> 
 
 
 async def context(correlator: Correlator, ip: str = "", id: int = 0) -> Answer:
-    """All that is known about an address, or the record with this number as it was."""
-    if id:
-        record = correlator.store.record(id)
-        if record is None:
-            raise QueryError("not_found", f"there is no record {id}; the newest are kept")
+    """All that is known about an address, the record with this number as it was, or both."""
+    record = correlator.store.record(id) if id else None
+    if id and record is None:
+        raise QueryError("not_found", f"there is no record {id}; the newest are kept")
+    if record is not None and not ip:
         return {"ip": record["ip"], "record": record}
     if not ip:
         raise QueryError("bad_parameter", "context needs ip or id")
@@ -180,7 +199,17 @@ async def context(correlator: Correlator, ip: str = "", id: int = 0) -> Answer:
         "waf_alerts": alerts,
         "threats": page["threats"],
         "threats_total": page["total"],
+        "mutes": [mute for mute in mutes(correlator) if mute["source"] in ("", actor.key)],
+        **({"record": record} if record is not None else {}),
     }
+
+
+def mutes(correlator: Correlator) -> list[Answer]:
+    """The mutes in force."""
+    return [
+        {"rule": rule, "source": source, "made_at": round(made_at, 3), "until_at": round(until_at, 3)}
+        for rule, source, made_at, until_at in correlator.store.mutes(correlator.now())
+    ]
 
 
 async def correlate(

@@ -19,7 +19,7 @@ from dpi_dual.lan.paging import page
 from dpi_dual.lan.protocols import UNKNOWN, ProtocolRow, applications
 from dpi_dual.lan.rates import InterfaceMeter, RateMeter
 from dpi_dual.lan.tally import Tally
-from dpi_dual.model import Flow
+from dpi_dual.model import Flow, Problem
 
 Answer = dict[str, object]
 
@@ -43,6 +43,8 @@ class LanAnswers:
     rates: RateMeter
     interfaces: InterfaceMeter
     interface: tuple[str, ...]
+    offload: tuple[Problem, ...]
+    """What the firewall hides from whoever counts packets on the LAN."""
     shown: frozenset[str]
     """Which of clients, destinations and protocols are tracked; the others are shown as empty."""
     _clock: Callable[[], float]
@@ -130,7 +132,7 @@ class LanAnswers:
                 or wanted in self.hostname(client).casefold()
                 or any(wanted in ip for ip in client.addresses)
             ]
-        shown, following = page(rows, keys[sort], _serial, self._client_row, limit, before)
+        shown, following = page(rows, keys[sort], _serial, self._shown_client, limit, before)
         return _list("clients", shown, len(rows), following)
 
     def destinations(self, limit: int = 50, before: str = "", client: str = "", search: str = "") -> Answer:
@@ -203,8 +205,8 @@ class LanAnswers:
             )
         return client
 
-    def client(self, client: str) -> Answer:
-        """All about one client: its row, applications, protocols, destinations, flows and the last days by hour."""
+    def client(self, client: str, period: str = "hour") -> Answer:
+        """All about one client: its row, applications, protocols, destinations, flows and its history by `period`."""
         found = self.find(client)
         key = found.key
         addresses = set(found.addresses)
@@ -214,14 +216,14 @@ class LanAnswers:
         destinations = [row for row in self._destinations() if row.share(key) is not None]
         destinations.sort(key=lambda row: _shared(row, key), reverse=True)
         return {
-            "client": self._client_row(found),
+            "client": self._shown_client(found),
             "applications": _by_size(found.kinds.applications(), "application"),
             "protocols": _by_size(found.kinds.protocols(), "protocol"),
             "destinations": [row.row(key) for row in destinations[:CLIENT_DESTINATIONS]],
             "destinations_total": len(destinations),
             "flows": [flow_row(flow) for flow in newest],
             "flows_total": len(flows),
-            "history": self.history(key, "", "hour"),
+            "history": self.history(key, "", period),
         }
 
     def hostname(self, client: Client) -> str:
@@ -230,6 +232,9 @@ class LanAnswers:
 
     def _client_row(self, client: Client) -> Answer:
         return client.row(self.hostname(client), self._clock())
+
+    def _shown_client(self, client: Client) -> Answer:
+        return {**self._client_row(client), "top_app": client.kinds.largest()}
 
     # --- history
 

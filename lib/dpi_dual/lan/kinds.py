@@ -115,6 +115,14 @@ class Kinds(dict[ProtocolRow, Kind]):
         """Figures by protocol."""
         return self._sums(application=False)
 
+    def largest(self) -> str:
+        """The application with the most bytes; '' while nothing was counted."""
+        sums: dict[str, int] = {}
+        for row, kind in self.items():
+            name = label(row.protocol, row.application)
+            sums[name] = sums.get(name, 0) + kind.bytes_in + kind.bytes_out + kind.bytes_unsplit
+        return max(sums, key=sums.__getitem__, default="")
+
     def _sums(self, application: bool) -> dict[str, Tally]:
         sums: dict[str, Tally] = {}
         for row, kind in self.items():

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dpi_dual import paths
+from dpi_dual.capture import offload
 from dpi_dual.capture.flows import FlowTable
 from dpi_dual.lan.accounting import LanAccounting
 from dpi_dual.lan.answers import LanAnswers
@@ -25,6 +26,8 @@ from dpi_dual.settings import Settings
 
 #: Seconds between two writes of the history.
 FLUSH_S = 60.0
+#: Seconds between two looks for flow offload of the firewall.
+OFFLOAD_S = 60.0
 #: Seconds between two looks for flows that are over.
 EXPIRE_S = 1.0
 #: A dump of conntrack that costs more processor time than this is made less often, for this part of all time.
@@ -75,6 +78,8 @@ class LanStream(LanAnswers):
         self._ticked_at = clock()
         self._offset = clock() - monotonic()
         self._flushed_at = monotonic()
+        self.offload: tuple[Problem, ...] = ()
+        self._offload_at = float("-inf")
         self._dumped_at = float("-inf")
         self._dump_cost_s = 0.0
         self._absence_s = absence_s
@@ -121,6 +126,9 @@ class LanStream(LanAnswers):
         self._learn(now)
         self._follow_agent(mono)
         self.interfaces.read(self.interface, mono)
+        if mono - self._offload_at >= OFFLOAD_S:
+            self._offload_at = mono
+            self.offload = tuple(offload.problems(()))
         self.accounting.clients.expire(now, self._settings.client_retention)
         self.accounting.destinations.expire(now, self._settings.client_retention)
         if int(now) // 3600 != int(self._ticked_at) // 3600:

@@ -116,15 +116,11 @@ async def _take(engine: Engine) -> None:
 def tuning(engine: Engine) -> Answer:
     settings = engine.correlator.settings
     own = settings.correlation
-    mutes = engine.correlator.store.mutes(engine.now())
     return {
         **{name: getattr(own, name) for name in (*TUNED, *AUTO_BAN)},
         "weights": weights(settings),
         "scoring": {name: getattr(settings.scoring, name) for name in weights(settings)},
-        "mutes": [
-            {"rule": rule, "source": source, "made_at": round(made_at, 3), "until_at": round(until_at, 3)}
-            for rule, source, made_at, until_at in mutes
-        ],
+        "mutes": answers.mutes(engine.correlator),
     }
 
 

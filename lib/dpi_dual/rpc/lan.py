@@ -14,23 +14,29 @@ def status(engine: Engine) -> Answer:
         **engine.lan.status(),
         "enabled": engine.settings.lan.enabled,
         "running": "lan" in engine.supervisor,
+        "offload": [problem.answer() for problem in engine.lan.offload],
     }
 
 
-def clients(engine: Engine, **page: Any) -> Answer:
-    return engine.lan.clients(**page)
+def _with(engine: Engine, figures: bool, answer: Answer) -> Answer:
+    """With the figures of `status` when they are asked for: a page asks one question a poll."""
+    return {**answer, "figures": status(engine)} if figures else answer
 
 
-def client(engine: Engine, client: str) -> Answer:
-    return engine.lan.client(client)
+def clients(engine: Engine, figures: bool = False, **page: Any) -> Answer:
+    return _with(engine, figures, engine.lan.clients(**page))
 
 
-def destinations(engine: Engine, **page: Any) -> Answer:
-    return engine.lan.destinations(**page)
+def client(engine: Engine, client: str, figures: bool = False, period: str = "hour") -> Answer:
+    return _with(engine, figures, engine.lan.client(client, period))
 
 
-def protocols(engine: Engine, **page: Any) -> Answer:
-    return engine.lan.protocols(**page)
+def destinations(engine: Engine, figures: bool = False, **page: Any) -> Answer:
+    return _with(engine, figures, engine.lan.destinations(**page))
+
+
+def protocols(engine: Engine, figures: bool = False, **page: Any) -> Answer:
+    return _with(engine, figures, engine.lan.protocols(**page))
 
 
 def applications(engine: Engine, **page: Any) -> Answer:

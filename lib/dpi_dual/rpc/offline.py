@@ -249,7 +249,10 @@ def answer(obj: str, name: str, arguments: bytes, error: OSError) -> bytes:
         known = _ANSWERS.get(method.target)
         if known is None:
             raise QueryError("engine_down", f"{obj} {name} needs the engine, which does not run ({why}); start it")
-        result = known(config.load(), why)
+        settings = config.load()
+        result = known(settings, why)
+        if values.get("figures") and method.target[0] == "dpi.lan":
+            result["figures"] = _lan_status(settings, why)
         for key in ("clients", "destinations", "protocols", "threats", "notifications"):
             if isinstance(result.get(key), list) and "limit" in values:
                 result[key] = result[key][: values["limit"]]
