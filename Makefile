@@ -4,7 +4,7 @@ PYTHON  ?= /usr/bin/python3
 PY      := .venv/bin/python
 DESTDIR ?=
 
-.PHONY: help run test lint bench install clean
+.PHONY: help run test lint bench panel install clean
 
 help:
 	@echo 'make run                     a router in network namespaces, analysing real traffic, until Ctrl-C'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test ARGS="-k mirror"   some of them'
 	@echo 'make lint                    ruff and mypy'
 	@echo 'make bench [ROW=ingest]      measurements against their baselines, bench/results.json'
+	@echo 'make panel                   the Streamlit panel; DPI_PANEL_URL= is the router'"'"'s address'
 	@echo 'make install DESTDIR=/tmp/x  the tree that a router gets'
 
 run:
@@ -32,6 +33,10 @@ lint:
 bench:
 	@PYTHON=$(PYTHON) lab/bootstrap lab
 	@$(PY) -m bench $(if $(ROW),--row $(ROW))
+
+panel:
+	@PYTHON=$(PYTHON) lab/bootstrap
+	@exec $(PY) -m streamlit run panels/streamlit/app.py --browser.gatherUsageStats=false
 
 install:
 	@DESTDIR='$(DESTDIR)' ./install.sh
