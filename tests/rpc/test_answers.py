@@ -130,7 +130,7 @@ def test_client_by_mac_address_or_ip_is_the_same(engine: RunningEngine) -> None:
     assert by_mac["bytes_in"] == FLOWS[0][8]
 
 
-@pytest.mark.parametrize("name", ["clients", "client", "destinations", "protocols"])
+@pytest.mark.parametrize("name", ["clients", "client", "destinations", "protocols", "history"])
 def test_the_figures_come_along_when_asked_for(engine: RunningEngine, name: str) -> None:
     answer = engine.call("dpi.lan", name, figures=True, **NEEDED.get(name, {}))
     _check("dpi.lan", name, answer)

@@ -47,5 +47,5 @@ def flows(engine: Engine, **filters: Any) -> Answer:
     return engine.lan.flows(**filters)
 
 
-def history(engine: Engine, **wanted: Any) -> Answer:
-    return engine.lan.history(**wanted)
+def history(engine: Engine, figures: bool = False, **wanted: Any) -> Answer:
+    return _with(engine, figures, engine.lan.history(**wanted))

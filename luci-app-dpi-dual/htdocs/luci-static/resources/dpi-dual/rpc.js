@@ -46,19 +46,19 @@ const status = {
 
 const lan = {
 	status: method('dpi.lan', 'status'),
-	clients: method('dpi.lan', 'clients', [ 'limit', 'before', 'sort', 'search' ]),
-	client: method('dpi.lan', 'client', [ 'client' ]),
-	destinations: method('dpi.lan', 'destinations', [ 'limit', 'before', 'client', 'search' ]),
-	protocols: method('dpi.lan', 'protocols', [ 'limit', 'before' ]),
+	clients: method('dpi.lan', 'clients', [ 'limit', 'before', 'sort', 'search', 'figures' ]),
+	client: method('dpi.lan', 'client', [ 'client', 'period', 'figures' ]),
+	destinations: method('dpi.lan', 'destinations', [ 'limit', 'before', 'client', 'search', 'figures' ]),
+	protocols: method('dpi.lan', 'protocols', [ 'limit', 'before', 'figures' ]),
 	applications: method('dpi.lan', 'applications', [ 'limit', 'before', 'client' ]),
 	flows: method('dpi.lan', 'flows', [ 'limit', 'before', 'state', 'protocol', 'ip' ]),
-	history: method('dpi.lan', 'history', [ 'client', 'application', 'period' ])
+	history: method('dpi.lan', 'history', [ 'client', 'application', 'period', 'figures' ])
 };
 
 const correlator = {
 	stats: method('dpi.correlator', 'stats'),
 	timeline: method('dpi.correlator', 'timeline',
-		[ 'limit', 'before', 'ip', 'type', 'min_score', 'since', 'until', 'state', 'context' ]),
+		[ 'limit', 'before', 'ip', 'type', 'min_score', 'since', 'until', 'state', 'context', 'figures' ]),
 	search: method('dpi.correlator', 'search', [ 'query', 'limit', 'before' ]),
 	context: method('dpi.correlator', 'context', [ 'ip', 'id' ]),
 	reputation: method('dpi.correlator', 'reputation', [ 'ip', 'limit', 'before' ]),
