@@ -232,8 +232,8 @@ function addSecrets(parent, tab, of) {
 function confirmForget(of, names) {
 	const empty = Object.fromEntries(names.map(name => [ name, '' ]));
 	const forget = () => storeSecrets({ [of]: empty })
-		.then(() => ui.addNotification(null, E('p', [ _('The secrets are forgotten.') ]), 'info'))
-		.catch(error => ui.addNotification(null, E('p', [ error.message ]), 'error'))
+		.then(() => dpi.notify(_('The secrets are forgotten.'), 'success'))
+		.catch(error => dpi.notify(error.message, 'error'))
 		.finally(ui.hideModal);
 
 	ui.showModal(_('Forget stored secrets?'), [
@@ -250,7 +250,7 @@ function verdict(health) {
 	const problems = Array.isArray(health?.problems) ? health.problems : [];
 	const about = problems.filter(problem => String(problem.code).startsWith('config_'));
 	const others = problems.length - about.length;
-	const down = !health || health.engine !== 'running';
+	const down = dpi.failed(health) || health.engine !== 'running';
 	const lines = [];
 
 	if (down)
@@ -271,7 +271,7 @@ function verdict(health) {
 return view.extend({
 	load() {
 		return Promise.all([
-			L.resolveDefault(dpi.status.health(), null),
+			dpi.status.health(),
 			uci.load(PACKAGE)
 		]);
 	},
@@ -284,7 +284,7 @@ return view.extend({
 
 		const m = new form.Map(PACKAGE, _('DPI Dual-Stream settings'));
 		const s = m.section(form.NamedSection, 'settings', options.sections.settings.type);
-		const writable = L.hasViewPermission();
+		const writable = dpi.may_write();
 		m.readonly = !writable;
 
 		TABS.forEach(([ tab, title ]) => s.tab(tab, title));
@@ -300,7 +300,7 @@ return view.extend({
 		}
 
 		const box = E('div', { 'role': 'status', 'id': 'dpi-dual-verdict' }, [ verdict(health) ]);
-		poll.add(() => L.resolveDefault(dpi.status.health(), null).then(now => {
+		poll.add(() => dpi.status.health().then(now => {
 			const fresh = verdict(now);
 			if (!fresh.isEqualNode(box.firstElementChild))
 				box.replaceChildren(fresh);
