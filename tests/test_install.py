@@ -14,7 +14,7 @@ import dpi_dual
 from tests.cli import programs
 
 ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = ("dpi", "dpi.correlator", "dpi.lan", "dpi.status")
+PLUGINS = ("dpi", "dpi.correlator", "dpi.lan", "dpi.status", "luci.dpi-dual")
 PROGRAMS = ("dpi-correlator", "dpi-dualctl", "dpi-duald", "dpi-flow-collector", "dpi-lan-collector")
 
 

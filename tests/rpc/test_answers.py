@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from dpi_dual.engine.control import ANSWER_BYTES
-from dpi_dual.rpc.plugin import SERVICE_ACTIONS
+from dpi_dual.rpc.plugin import SERVICE_ACTIONS, SERVICE_OBJECTS
 from dpi_dual.rpc.signatures import methods, schema
 from lab.engine import RunningEngine, running_engine
 from tests.cli.agent import FLOWS, Agent
@@ -21,7 +21,7 @@ ASKED = [
     (obj, name)
     for obj, entries in methods().items()
     for name, method in entries.items()
-    if not (method.target[0] == "dpi.status" and method.target[1] in SERVICE_ACTIONS)
+    if not (method.target[0] in SERVICE_OBJECTS and method.target[1] in SERVICE_ACTIONS)
 ]
 STRANGER = {"ip": "198.51.100.7"}
 NEEDED: dict[str, dict[str, Any]] = {
@@ -31,6 +31,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "search": {"query": "198.51.100.7"},
     "set_tuning": {"sensitivity": "medium"},
     "set_auto_ban": {"enabled": False},
+    "replay_request": {"req_hash": "4711"},
+    **dict.fromkeys(("get_ip_context", "get_ip_reputation", "search_correlations", "correlate_ip", "ban_ip"), STRANGER),
     **dict.fromkeys(
         ("context", "ban", "unban", "whitelist_add", "whitelist_remove", "reset_reputation", "acknowledge"), STRANGER
     ),
@@ -41,6 +43,8 @@ WITHOUT = {
     "ban": "crowdsec_not_set_up",
     "unban": "crowdsec_not_set_up",
     "bans": "crowdsec_not_set_up",
+    "replay_request": "mitm_down",
+    "ban_ip": "crowdsec_not_set_up",
 }
 
 

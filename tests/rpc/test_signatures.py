@@ -7,6 +7,7 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
+from dpi_dual.rpc import legacy
 from dpi_dual.rpc.dispatch import HANDLERS
 from dpi_dual.rpc.plugin import SERVICE_ACTIONS
 from dpi_dual.rpc.signatures import methods, of_object, schema
@@ -38,7 +39,9 @@ def test_schemas_are_schemas_and_refuse_unknown_parameters(obj: str, name: str) 
 @pytest.mark.parametrize(("obj", "name"), METHODS)
 def test_each_method_has_its_handler(obj: str, name: str) -> None:
     target, verb = methods()[obj][name].target
-    if verb in SERVICE_ACTIONS and target == "dpi.status":
+    if target == legacy.OBJECT:
+        assert verb in legacy.TABLE
+    elif verb in SERVICE_ACTIONS and target == "dpi.status":
         assert verb not in HANDLERS[target]
     else:
         assert verb in HANDLERS[target]
@@ -47,3 +50,4 @@ def test_each_method_has_its_handler(obj: str, name: str) -> None:
 def test_no_handler_is_without_its_schema() -> None:
     for obj, handlers in HANDLERS.items():
         assert set(handlers) <= set(SCHEMA["objects"][obj])
+    assert set(legacy.TABLE) < set(SCHEMA["objects"][legacy.OBJECT])

@@ -296,12 +296,16 @@ def stats(correlator: Correlator) -> Answer:
     now = correlator.now()
     totals = correlator.store.totals()
     states = correlator.store.by_state()
+    kept = correlator.store.kept()
     crowdsec = correlator.bans.crowdsec
     return {
         "running": correlator.running,
         "events": totals.get("events", 0),
         "threats": totals.get("threats", 0),
-        "threats_kept": sum(states.values()),
+        "threats_kept": kept.records,
+        "high_threats": kept.high,
+        "actors": kept.actors,
+        "updated": timestamp(kept.last_at) if kept.records else "",
         "joined_with_flow": totals.get("joined", 0),
         "banned": totals.get("banned", 0),
         "by_state": {state: states.get(state, 0) for state in STATES},

@@ -83,6 +83,16 @@ def _record(row: tuple[Any, ...], context: str = "") -> Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """How many records there are, of how many actors, how many of high severity or worse, and the latest event."""
+
+    records: int
+    actors: int
+    high: int
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What a page of records is narrowed to; empty means any."""
 
@@ -322,6 +332,15 @@ class Store:
     def by_state(self) -> dict[str, int]:
         """How many of the kept records are in which state."""
         return dict(self._db.execute("SELECT state, COUNT(*) FROM correlation_threats GROUP BY state").fetchall())
+
+    def kept(self) -> Kept:
+        """The kept records in figures."""
+        return Kept(
+            *self._db.execute(
+                "SELECT COUNT(*), COUNT(DISTINCT actor), COUNT(CASE WHEN score >= 70 THEN 1 END),"
+                " COALESCE(MAX(last_at), 0) FROM correlation_threats"
+            ).fetchone()
+        )
 
     def gravest(self, since: float) -> int:
         """The highest score of an open record, 0 if there is none."""

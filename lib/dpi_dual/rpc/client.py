@@ -11,10 +11,10 @@ from dpi_dual.rpc import plugin
 def call(obj: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """The method's answer; a refused or failed call is `{"error": …, "code": …}`. Never raises for a missing engine."""
     arguments = json.dumps(params).encode("ascii")
-    if obj == "dpi.status" and method in plugin.SERVICE_ACTIONS:
+    if method in plugin.SERVICE_ACTIONS and obj in plugin.SERVICE_OBJECTS:
         from dpi_dual.rpc import service
 
-        line = service.answer(method, arguments)
+        line = service.answer(obj, method, arguments)
     else:
         try:
             line = plugin.ask_engine(obj, method, arguments)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dpi_dual.engine.service import Engine
 from dpi_dual.errors import QueryError
-from dpi_dual.rpc import correlator, lan, status
+from dpi_dual.rpc import correlator, lan, legacy, status
 from dpi_dual.rpc.validate import Validator
 
 log = logging.getLogger(__name__)
@@ -78,13 +78,15 @@ class Dispatcher:
         try:
             method, values = self._validator.check(obj, name, params)
             target, verb = method.target
+            if target == legacy.OBJECT:
+                return legacy.shaped(verb, values, await self(*legacy.question(verb, values)))
             handler = HANDLERS[target].get(verb)
             if handler is None:
                 raise QueryError("not_here", f"{target} {verb} is answered by the plugin, not by the engine")
             answer = handler(self._engine, **values)
             return await answer if inspect.isawaitable(answer) else answer
         except QueryError as error:
-            return error.answer()
+            return legacy.refused(obj, name, dict(error.answer()))
         except Exception as error:
             log.error("%s %s failed", obj, name, exc_info=error)
             return {"error": f"{obj} {name} failed inside the engine: {error}", "code": "internal"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dpi_dual.rpc import legacy
 from dpi_dual.rpc.signatures import methods
 
 HEAD = """\
@@ -19,12 +20,19 @@ answer `total` and, if there is more, `next`: give it back as `before` for the n
 no engine runs has `"engine": "down"` and holds what the configuration, the kernel and the last snapshot say.
 """
 
+NOTES = {
+    legacy.OBJECT: "What the shell predecessor answered, for pages and panels that were written for it: a table over\n"
+    "the others. Lists are newest last, setters answer `success` with `message` or `error`. Not for new programs."
+}
+
 
 def document() -> str:
     """The page's whole text."""
     parts = [HEAD]
     for obj, entries in methods().items():
         parts.append(f"## {obj}\n")
+        if obj in NOTES:
+            parts.append(f"{NOTES[obj]}\n")
         if all(method.target[0] != obj for method in entries.values()):
             parts.append("Short names for what a person types:\n")
             parts += [f"- `{obj} {name}`: `{' '.join(method.target)}`" for name, method in entries.items()]

@@ -12,6 +12,7 @@ from dpi_dual import __version__, config
 from dpi_dual.errors import QueryError
 from dpi_dual.model import Problem
 from dpi_dual.paths import ENGINE_SOCKET
+from dpi_dual.rpc import legacy
 from dpi_dual.rpc.validate import Validator
 
 Answer = dict[str, Any]
@@ -179,6 +180,23 @@ def _threats(settings: config.Settings, why: str) -> Answer:
     return {"threats": known, "total": len(known)}
 
 
+def _stats(settings: config.Settings, why: str) -> Answer:
+    known = _threats(settings, why)["threats"]
+    counted = ("events", "threats", "joined_with_flow", "banned", "reputations", "latency_ms_p99")
+    return {
+        "running": False,
+        **dict.fromkeys(counted, 0),
+        "threats_kept": len(known),
+        "high_threats": sum(entry["threat_score"] >= 70 for entry in known),
+        "actors": len({entry.get("actor", entry["ip"]) for entry in known}),
+        "updated": str(known[0]["timestamp"]) if known else "",
+        "by_state": {},
+        "by_type": {},
+        "auto_ban": settings.correlation.auto_ban,
+        "crowdsec": {"state": "unknown"},
+    }
+
+
 def _notifications(settings: config.Settings, why: str) -> Answer:
     known = [entry for entry in _lines(Path(settings.settings.stats_dir) / "notifications.json") if "id" in entry]
     return {"notifications": known, "total": len(known)}
@@ -219,6 +237,7 @@ _ANSWERS: dict[tuple[str, str], Callable[[config.Settings, str], Answer]] = {
     ("dpi.lan", "protocols"): _rows("lan-protocols.json", "protocols"),
     ("dpi.lan", "flows"): _nothing("flows"),
     ("dpi.correlator", "timeline"): _threats,
+    ("dpi.correlator", "stats"): _stats,
     ("dpi.correlator", "notifications"): _notifications,
     ("dpi.correlator", "whitelist"): _whitelist,
     ("dpi.correlator", "tuning"): _tuning,
@@ -231,31 +250,41 @@ def _reason(error: OSError) -> str:
     return f"{ENGINE_SOCKET}: {error.strerror or error}"
 
 
-def answer(obj: str, name: str, arguments: bytes, error: OSError) -> bytes:
-    """The answer to a call without an engine, as one line of JSON; `error` ended the attempt to reach it."""
-    why = _reason(error)
+def answer(obj: str, name: str, arguments: bytes, failure: OSError) -> bytes:
+    """The answer to a call without an engine, as one line of JSON; `failure` ended the attempt to reach it."""
+    why = _reason(failure)
     result: dict[str, Any]
     try:
         try:
             given = json.loads(arguments or b"{}")
         except (ValueError, RecursionError):
             raise QueryError("bad_json", "the arguments are not valid JSON (rpcd cuts them at 65,536 bytes)") from None
-        method, values = Validator().check(obj, name, given)
-        if isinstance(error, PermissionError):
+        validator = Validator()
+        method, values = validator.check(obj, name, given)
+        if isinstance(failure, PermissionError):
             raise QueryError("no_permission", f"{ENGINE_SOCKET} may not be opened by this user; use root or ubus")
         # A full backlog is refused at once: so many calls wait for an engine that hangs.
-        if isinstance(error, TimeoutError | BlockingIOError):
+        if isinstance(failure, TimeoutError | BlockingIOError):
             raise QueryError("timeout", f"the engine did not answer in time ({why})")
-        known = _ANSWERS.get(method.target)
-        if known is None:
-            raise QueryError("engine_down", f"{obj} {name} needs the engine, which does not run ({why}); start it")
-        settings = config.load()
-        result = known(settings, why)
-        if values.get("figures") and method.target[0] == "dpi.lan":
-            result["figures"] = _lan_status(settings, why)
-        for key in ("clients", "destinations", "protocols", "threats", "notifications"):
-            if isinstance(result.get(key), list) and "limit" in values:
-                result[key] = result[key][: values["limit"]]
-    except QueryError as refused:
-        result = refused.answer()
+        if method.target[0] == legacy.OBJECT:
+            question = legacy.question(name, values)
+            result = legacy.shaped(name, values, _found(question[:2], validator.check(*question)[1], why))
+        else:
+            result = _found(method.target, values, why)
+    except QueryError as error:
+        result = legacy.refused(obj, name, dict(error.answer()))
     return json.dumps({**result, "engine": "down"}).encode("ascii") + b"\n"
+
+
+def _found(target: tuple[str, str], values: dict[str, Any], why: str) -> Answer:
+    known = _ANSWERS.get(target)
+    if known is None:
+        raise QueryError("engine_down", f"{' '.join(target)} needs the engine, which does not run ({why}); start it")
+    settings = config.load()
+    result = known(settings, why)
+    if values.get("figures") and target[0] == "dpi.lan":
+        result["figures"] = _lan_status(settings, why)
+    for key in ("clients", "destinations", "protocols", "threats", "notifications"):
+        if isinstance(result.get(key), list) and "limit" in values:
+            result[key] = result[key][: values["limit"]]
+    return result

@@ -20,10 +20,21 @@ ENGINE_TIMEOUT_S = 15.0
 READ_TIMEOUT_S = 5.0
 
 #: These wait for the kernel, for CrowdSec or for the analyser.
-_SLOW = ("mirror_start", "mirror_stop", "replay", "ban", "unban", "context")
+_SLOW = (
+    "mirror_start",
+    "mirror_stop",
+    "replay",
+    "ban",
+    "unban",
+    "context",
+    "replay_request",
+    "ban_ip",
+    "get_ip_context",
+)
 
 #: These act on the engine itself, so the engine is not the one to ask.
 SERVICE_ACTIONS = ("start", "stop", "restart")
+SERVICE_OBJECTS = ("dpi.status", "luci.dpi-dual")
 
 
 def ask_engine(obj: str, method: str, arguments: bytes) -> bytes:
@@ -66,10 +77,10 @@ def main(obj: str) -> "NoReturn":
     if arguments[:1] == ["call"] and len(arguments) == 2 and arguments[1].isidentifier():
         method = arguments[1]
         given = _read_all(0)
-        if obj == "dpi.status" and method in SERVICE_ACTIONS:
+        if method in SERVICE_ACTIONS and obj in SERVICE_OBJECTS:
             from dpi_dual.rpc import service
 
-            answer = service.answer(method, given)
+            answer = service.answer(obj, method, given)
         else:
             try:
                 answer = ask_engine(obj, method, given)

@@ -11,6 +11,7 @@ import time
 
 from dpi_dual.errors import QueryError
 from dpi_dual.paths import ENGINE_SOCKET, INIT_SCRIPT
+from dpi_dual.rpc import legacy
 from dpi_dual.rpc.validate import Validator
 
 #: How long the init script and the engine may take together, to appear or to go; LuCI gives the whole call 20 s.
@@ -68,15 +69,17 @@ def _is_done(action: str, before: int, now: int) -> bool:
     return (now != 0) == (action != "stop")
 
 
-def answer(action: str, arguments: bytes) -> bytes:
+def answer(obj: str, action: str, arguments: bytes) -> bytes:
     """The answer to a service action as one line of JSON."""
     try:
         try:
             params = json.loads(arguments or b"{}")
         except (ValueError, RecursionError):
             raise QueryError("bad_json", "the arguments are not valid JSON") from None
-        Validator().check("dpi.status", action, params)
+        Validator().check(obj, action, params)
         result = _act(action)
     except QueryError as error:
         result = dict(error.answer())
+    if obj == legacy.OBJECT and action in legacy.TABLE:
+        result = legacy.shaped(action, {}, result)
     return json.dumps(result).encode("ascii") + b"\n"
