@@ -234,6 +234,8 @@ def nobody(tmp_path: Path) -> dict[str, str]:
         "reason": "r",
         "reputation_score": 1,
         "crowdsec_status": "none",
+        "state": "new",
+        "count": 1,
     }
     lines = [
         {**threat, "id": number, "ip": f"198.51.100.{number % 2}", "threat_score": 60 + 10 * number}
