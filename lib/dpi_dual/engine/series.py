@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import sqlite3
 import time
@@ -17,6 +18,12 @@ RANGES_S = {"10m": 600, "1h": 3600, "24h": KEEP_S}
 POINTS = 360
 #: 2024-01-01: a router's clock starts in 1970 until NTP has answered; such rows would stay for ever.
 EARLIEST_AT = 1_704_067_200
+
+#: What the Overview's graph asks for, again and again: range → seconds a point; few enough points for a light poll.
+OVERVIEW_STEP_S = {"10m": STEP_S, "24h": 900}
+OVERVIEW_POINTS = 96
+OVERVIEW_COLUMNS = ("tap_bytes", "lan_bytes", "mitm_requests", "mitm_threats")
+OVERVIEW_BYTES = 4800
 
 COLUMNS = ("tap_bytes", "tap_flows", "lan_bytes", "mitm_requests", "mitm_threats")
 
@@ -64,17 +71,42 @@ class Series:
         """
         length = RANGES_S[span]
         step = max(STEP_S, STEP_S * math.ceil(length / STEP_S / POINTS))
-        sums = ", ".join(f"SUM({name})" for name in COLUMNS)
-        rows = self._db.execute(
-            f"SELECT (at - {STEP_S}) / :step * :step AS start, {sums} FROM series "  # noqa: S608
-            "WHERE at > :since AND at <= :now GROUP BY start ORDER BY start",
-            {"step": step, "since": now - length, "now": now},
-        )
         return {
             "interval_s": step,
             "columns": ["at", *COLUMNS],
-            "points": [list(row) for row in rows],
+            "points": self._summed(COLUMNS, step, now - length, now),
         }
+
+    def recent(self, span: str, now: float, since: float = 0.0) -> dict[str, object]:
+        """As `points`, for polls: few columns, and only the steps that begin at `since` or later.
+
+        The last step grows until it is over, so a poll asks with the `at` of the last point that it knows and
+        replaces that point. `until_at` is how far the figures reach into the last step.
+        """
+        step = OVERVIEW_STEP_S[span]
+        # Whole steps only: the first would be a sum over a part of its time.
+        begin = (int(now) - RANGES_S[span] + step - 1) // step * step
+        points = self._summed(OVERVIEW_COLUMNS, step, max(begin, since), now)
+        (until,) = self._db.execute("SELECT MAX(at) FROM series WHERE at <= ?", (now,)).fetchone()
+        while len(json.dumps(points, separators=(",", ":"))) > OVERVIEW_BYTES:
+            del points[: max(1, len(points) // 8)]  # figures beyond what links carry; the newest are kept
+        return {
+            "range": span,
+            "interval_s": step,
+            "until_at": until or 0,
+            "columns": ["at", *OVERVIEW_COLUMNS],
+            "points": points[-OVERVIEW_POINTS:],
+        }
+
+    def _summed(self, columns: tuple[str, ...], step: int, since: float, now: float) -> list[list[int]]:
+        """Rows `[start of the step, sums…]` of what was stored after `since`; steps without a sample are left out."""
+        sums = ", ".join(f"SUM({name})" for name in columns)
+        rows = self._db.execute(
+            f"SELECT (at - {STEP_S}) / :step * :step AS start, {sums} FROM series "  # noqa: S608
+            "WHERE at > :since AND at <= :now GROUP BY start ORDER BY start",
+            {"step": step, "since": since, "now": now},
+        )
+        return [list(row) for row in rows]
 
     def problems(self) -> list[Problem]:
         if not self._failed:

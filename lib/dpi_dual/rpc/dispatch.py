@@ -9,7 +9,7 @@ from typing import Any
 
 from dpi_dual.engine.service import Engine
 from dpi_dual.errors import QueryError
-from dpi_dual.rpc import correlator, lan, legacy, status
+from dpi_dual.rpc import correlator, lan, legacy, overview, status
 from dpi_dual.rpc.validate import Validator
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ Handler = Callable[..., Answer | Awaitable[Answer]]
 #: Handlers take the engine and, as keywords, the parameters that `schema/ubus.json` declares for the method.
 HANDLERS: dict[str, dict[str, Handler]] = {
     "dpi.status": {
+        "overview": overview.overview,
         "status": status.status,
         "flows": status.flows,
         "buffer": status.buffer,

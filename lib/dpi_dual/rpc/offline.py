@@ -76,6 +76,15 @@ def _status(settings: config.Settings, why: str) -> Answer:
     }
 
 
+def _overview(settings: config.Settings, why: str) -> Answer:
+    from dpi_dual.rpc import stale
+
+    up = _interface(settings.tap.interface)["interface_up"]
+    problems = _health(settings, why)["problems"]
+    threats = _threats(settings, why)["threats"]
+    return stale.overview(settings, lambda name: _snapshot(settings, name), up, problems, threats)
+
+
 def _flows(settings: config.Settings, why: str) -> Answer:
     empty = {
         "timestamp": "",
@@ -222,6 +231,7 @@ def _tuning(settings: config.Settings, why: str) -> Answer:
 
 
 _ANSWERS: dict[tuple[str, str], Callable[[config.Settings, str], Answer]] = {
+    ("dpi.status", "overview"): _overview,
     ("dpi.status", "status"): _status,
     ("dpi.status", "flows"): _flows,
     ("dpi.status", "buffer"): _buffer,
