@@ -120,7 +120,7 @@ return baseclass.extend({
 		},
 		modify: {
 			type: 'modify', title: _('Modification rules'),
-			help: _('Changes requests or responses on their way. Any number.'),
+			help: _('Changes to requests or responses on their way. Any number, applied in this order.'),
 			many: 200,
 			options: {
 				host: {
@@ -350,7 +350,7 @@ return baseclass.extend({
 					datatype: 'range(10,604800)', range: [ 10, 604800 ], unit: _('seconds'), default: '3600'
 				},
 				sensitivity: {
-					title: _('Sensitivity'), help: _('Weights x0.7, x1, x1.3, or those of the section scoring.'),
+					title: _('Sensitivity'), help: _('How much each event weighs; custom: the points of the section scoring.'),
 					datatype: 'or("low", "medium", "high", "custom")', choices: [ [ 'low', _('low (×0.7)') ], [ 'medium', _('medium (×1)') ], [ 'high', _('high (×1.3)') ], [ 'custom', _('custom') ] ], default: 'medium'
 				},
 				webhook: {
@@ -405,10 +405,10 @@ return baseclass.extend({
 		},
 		crowdsec: {
 			type: 'crowdsec', title: _('CrowdSec'),
-			help: _('CrowdSec\'s local API.'),
+			help: _('Where decisions come from, and who bans.'),
 			options: {
 				url: {
-					title: _('Local API'), help: _('Its address.'),
+					title: _('Local API'), help: _('Address of CrowdSec\'s local API.'),
 					datatype: 'string', format: 'url', default: 'http://127.0.0.1:8080'
 				},
 				machine_id: {
@@ -485,7 +485,7 @@ return baseclass.extend({
 	secrets: {
 		crowdsec: {
 			type: 'crowdsec', title: _('CrowdSec'),
-			help: _('CrowdSec\'s local API.'),
+			help: _('Where decisions come from, and who bans.'),
 			options: {
 				password: {
 					title: _('Machine password'), help: _('Password of the machine login.'),

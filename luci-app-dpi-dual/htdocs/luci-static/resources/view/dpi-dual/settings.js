@@ -120,6 +120,9 @@ function addOption(section, of, name, tab) {
 	const o = tab ? section.taboption(tab, ...what) : section.option(...what);
 
 	o.retain = true;
+	for (const other in SHOWN_WITH[path])
+		SHOWN_WITH[path][other].forEach(value => o.depends(other, value));
+
 	if (option.datatype === 'bool') {
 		o.default = option.default;
 		o.rmempty = false;
@@ -168,11 +171,12 @@ function addOption(section, of, name, tab) {
 	return o;
 }
 
-function addSection(parent, tab, of) {
+function addSection(parent, tab, of, alone) {
 	const { type, title, help: text, many, options: entries } = options.sections[of];
 	const kind = many ? form.GridSection : form.NamedSection;
 	const names = many ? [ type ] : [ of, type ];
-	const section = parent.taboption(tab, form.SectionValue, '_' + of, kind, ...names, title, text).subsection;
+	const section = parent.taboption(tab, form.SectionValue, '_' + of, kind, ...names,
+		alone ? null : title, text).subsection;
 
 	if (many) {
 		section.addremove = true;
@@ -180,10 +184,11 @@ function addSection(parent, tab, of) {
 		section.nodescriptions = true;
 		section.sortable = of === 'modify';
 	}
-	Object.keys(entries).forEach(name => addOption(section, of, name));
-	if (of === 'correlation')
-		addWeights(section);
-	return section;
+	for (const name in entries) {
+		addOption(section, of, name);
+		if (of === 'correlation' && name === 'sensitivity')
+			addWeights(section);
+	}
 }
 
 /** What each sensitivity makes of an event. */
@@ -257,10 +262,10 @@ function verdict(health) {
 		lines.push(E('p', [ _('The engine is not running. It reads these settings when it starts.') ]));
 	if (about.length)
 		lines.push(
-			E('p', [ _('These settings will not do; what is used instead stands beside each:') ]),
+			E('p', [ _('The engine found faults in the stored settings:') ]),
 			E('ul', about.map(problem => E('li', [ problem.message, problem.hint ? ' — ' + problem.hint : '' ]))));
 	else if (!down)
-		lines.push(E('p', [ _('The engine runs with the settings that are stored; all of them will do.') ]));
+		lines.push(E('p', [ _('The engine runs with the stored settings and finds no fault in them.') ]));
 	if (!down && others)
 		lines.push(E('p', [ E('a', { 'href': L.url('admin/secubox/dpi-dual/overview') },
 			[ N_(others, 'The Overview has %d more note.', 'The Overview has %d more notes.').format(others) ]) ]));
@@ -293,7 +298,7 @@ return view.extend({
 				if (of === 'settings')
 					Object.keys(options.sections.settings.options).forEach(name => addOption(s, of, name, tab));
 				else
-					addSection(s, tab, of);
+					addSection(s, tab, of, sections.length === 1 && !options.secrets[of]);
 				if (writable && options.secrets[of])
 					addSecrets(s, tab, of);
 			}
