@@ -73,7 +73,7 @@ const correlator = {
 	tuning: method('dpi.correlator', 'tuning'),
 	set_tuning: method('dpi.correlator', 'set_tuning', [
 		'sensitivity', 'window', 'reputation_decay', 'decay_interval', 'notifications', 'notification_threshold',
-		'watch_crowdsec', 'waf_block', 'waf_alert', 'crowdsec_ban', 'dpi_threat', 'scanner', 'brute_force', 'default'
+		'watch_crowdsec', 'auto_ban_threshold', 'auto_ban_duration', 'waf_block', 'waf_alert', 'crowdsec_ban', 'dpi_threat', 'scanner', 'brute_force', 'default'
 	]),
 	set_auto_ban: method('dpi.correlator', 'set_auto_ban', [ 'enabled', 'threshold', 'duration' ]),
 	acknowledge: method('dpi.correlator', 'acknowledge', [ 'id', 'ip', 'rule', 'mute', 'duration', 'remove' ]),
