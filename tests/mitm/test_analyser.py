@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import socket
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -71,15 +74,19 @@ def test_unacknowledged_alerts_are_told_again_after_a_crash_and_only_once(feeder
         addon = feeder()
         addon.send(*(attack(number) for number in range(1, 21)))
         path = addon.directory / "analyser.sock"
-        while not path.exists():
-            await asyncio.sleep(0.02)
         # An engine that takes alerts and dies before it acknowledges them.
         with socket.socket(socket.AF_UNIX) as deaf:
-            deaf.connect(str(path))
-            deaf.settimeout(10)
+            until = time.monotonic() + 60
+            # The file is there a moment before anybody listens.
+            while deaf.connect_ex(str(path)):
+                assert time.monotonic() < until
+                await asyncio.sleep(0.02)
+            deaf.settimeout(60)
             seen = b""
             while f"{20:016x}".encode() not in seen:
-                seen += deaf.recv(65536)
+                more = deaf.recv(65536)
+                assert more, "the analyser hung up"
+                seen += more
         addon.kill()
         addon.start()
         async with engine() as one:
@@ -373,5 +380,36 @@ def test_a_request_that_is_too_slow_for_the_deep_tier_stops_nothing(feeder: Star
             await one.until(lambda: one.link.buffer()["waiting"] == 0)
             await one.until(lambda: one.link.counters().get("mitm_deep_too_slow", 0) == 1)
             assert len(await one.link.context("198.51.100.7")) == 3
+
+    asyncio.run(go())
+
+
+def test_a_request_wildly_unlike_the_rest_is_told_and_never_blocks(feeder: Start, engine: Make) -> None:
+    async def go() -> None:
+        addon = feeder()
+        async with engine() as one:
+            await one.until(lambda: one.link.connected)
+            words = ("tea", "red+shoes", "garden+chair", "usb+cable", "lamp")
+            for number in range(1, 201):
+                addon.send(record(number, target=f"/search?q={words[number % len(words)]}"))
+                addon.respond(number, 200)
+            await one.until(lambda: one.link.buffer()["entries"] == 200 and one.link.buffer()["waiting"] == 0)
+            if importlib.util.find_spec("river"):
+                await one.until(lambda: one.link.buffer()["anomaly_model"] == "river")
+            else:
+                assert one.link.buffer()["anomaly_model"] == "statistic"
+            assert one.told == []
+            odd = "([{" * 200 + "~^" * 100
+            addon.send(*(record(number, target=f"/search?q={quote(odd)}") for number in (201, 202)))
+            await one.until(lambda: one.told)
+            await one.until(lambda: one.link.counters()["mitm_anomalies_repeated"] == 1)
+            (alert,) = one.told
+            assert (alert["id"], alert["categories"], alert["blocked"]) == (f"{201:016x}-anomaly", ["anomaly"], False)
+            mitm = one.link._settings.mitm
+            assert mitm.alert_threshold <= alert["threat_score"] < mitm.block_threshold
+            assert alert["event"] == "waf_alert"
+            (row,) = await one.link.context("198.51.100.7", limit=1)
+            assert row["anomaly_score"] >= alert["threat_score"]
+            assert row["alert"] is False, "an anomaly alone makes nobody guilty"
 
     asyncio.run(go())

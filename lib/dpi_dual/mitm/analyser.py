@@ -18,6 +18,7 @@ from typing import Any
 from dpi_dual import __version__
 from dpi_dual.mitm import folder as disk
 from dpi_dual.mitm import policy as policies
+from dpi_dual.mitm import trees
 from dpi_dual.mitm.analysis import Analysis
 from dpi_dual.mitm.deep import DeepWorker, GoneError, TooSlowError
 from dpi_dual.mitm.judge import CandidateError
@@ -65,6 +66,7 @@ class Analyser:
         self._wake = asyncio.Event()
         self._queries = Queries(self.analysis, self._to_addon)
         self._turns = asyncio.Semaphore(QUERIES)
+        self._worth_trees = asyncio.Event()
         self._malformed = 0
         self._deep_counts = {"deep_too_slow": 0, "deep_crashes": 0}
         self._shown: bytes = b""
@@ -77,7 +79,7 @@ class Analyser:
             async with server:
                 jobs = [
                     asyncio.ensure_future(job)
-                    for job in (self._copies(reader), self._work(), self._ticks(), self._second_looks())
+                    for job in (self._copies(reader), self._work(), self._ticks(), self._second_looks(), self._trees())
                 ]
                 try:
                     done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
@@ -180,6 +182,14 @@ class Analyser:
                 else:
                     self.analysis.second_look(ip, answer)
 
+    async def _trees(self) -> None:
+        """The better anomaly model, if its library is there; loading it takes seconds, for which nothing waits."""
+        await self._worth_trees.wait()
+        make, self.analysis.anomaly_problem = await asyncio.to_thread(trees.find)
+        if make is not None:
+            self.analysis.anomaly.use(make)
+        await asyncio.Event().wait()
+
     # --- the engine
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -279,6 +289,8 @@ class Analyser:
             await asyncio.sleep(TICK_S)
             self.analysis.tick()
             self._figures()
+            if self.analysis.anomaly.worth_trees:
+                self._worth_trees.set()
 
     async def _answer(self, message: Answer, writer: asyncio.StreamWriter) -> None:
         async with self._turns:

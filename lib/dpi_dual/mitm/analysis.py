@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from dpi_dual.mitm import event
-from dpi_dual.mitm.anomaly import Anomaly, features, place_of
+from dpi_dual.mitm.anomaly import Anomaly, Features, Place, features, place_of
 from dpi_dual.mitm.behaviour import LIMIT_S, MAX_CLIENTS, Behaviour, Finding
 from dpi_dual.mitm.forensic import ForensicLog
 from dpi_dual.mitm.judge import merged
@@ -23,8 +23,8 @@ from dpi_dual.waf.verdict import Hit, Verdict
 
 #: Copies that wait for the deep tier; beyond it the oldest keep their quick verdict.
 BACKLOG, BACKLOG_BYTES = 500, 16 * 1024 * 1024
-#: An anomaly by itself is told from here on, and its score stays below what would block.
-ANOMALY_ALERT = 85
+#: How long after an anomaly the next of the same client at the same place is told; how many pairs are remembered.
+ANOMALY_AGAIN_S, ANOMALIES = 60.0, 2_000
 TOP_HOSTS = 10
 #: Addresses that wait for a second look at their requests, and how long after one the next may come.
 SUSPECTS, SUSPECT_AGAIN_S = 32, 300.0
@@ -81,6 +81,9 @@ class Analysis:
         self.tier = ""
         """What the deep tier runs: crs or builtin; empty before it does."""
         self.problem = ""
+        self.anomaly_problem = ""
+        """Why the better of the two anomaly models is not used although its library is there."""
+        self._anomalies: OrderedDict[tuple[str, Place], float] = OrderedDict()
         self._backlog: deque[Waiting] = deque()
         self._backlog_bytes = 0
         self.addon: dict[str, int] = dict.fromkeys(ADDON_COUNTERS, 0)
@@ -208,17 +211,29 @@ class Analysis:
             self._suspect(entry.client_ip, now)
             for finding in self.behaviour.attacked(entry.client_ip, verdict.categories, now):
                 self._found(entry, finding, now)
-        elif anomaly >= ANOMALY_ALERT and not told:
-            self._alert(event.of_anomaly(entry, min(anomaly, mitm.block_threshold - 1)))
+        elif anomaly >= mitm.alert_threshold and not told:
+            self._anomalous(entry, place, min(anomaly, max(mitm.block_threshold - 1, 1)), now)
         if verdict.rules or anomaly:
             self._log(record, entry, verdict, anomaly, now)
         if entry.status:
             self._learn(entry)
 
+    def _anomalous(self, entry: Entry, place: Place, score: int, now: float) -> None:
+        """Tells of an anomaly, with a score below what would block; a client that repeats itself is told once."""
+        key = (entry.client_ip, place)
+        if now - self._anomalies.get(key, -ANOMALY_AGAIN_S) < ANOMALY_AGAIN_S:
+            self._counters["anomalies_repeated"] += 1
+            return
+        self._anomalies[key] = now
+        self._anomalies.move_to_end(key)
+        if len(self._anomalies) > ANOMALIES:
+            self._anomalies.popitem(last=False)
+        self._alert(event.of_anomaly(entry, score))
+
     def _learn(self, entry: Entry) -> None:
         """An ordinary request, once it was both analysed and answered."""
         if entry.features and not entry.alert and 0 < entry.status < 400:
-            self.anomaly.learn(place_of(entry.method, entry.host, entry.path), entry.features)
+            self.anomaly.learn(place_of(entry.method, entry.host, entry.path), Features(*entry.features))
         if entry.status:
             entry.features = ()
 
@@ -293,13 +308,14 @@ class Analysis:
             "replay_enabled": mitm.replay_on_alert,
             "blocking": mitm.block_threats,
             "tier": self.tier,
+            "anomaly_model": self.anomaly.model,
             "waiting": len(self._backlog),
             "unreported": len(self.spool),
         }
 
     def counters(self) -> dict[str, int]:
         """Drops and oddities of addon and analyser."""
-        own = ("analysed_requests", "analysis_skipped", "responses_unmatched", "second_looks")
+        own = ("analysed_requests", "analysis_skipped", "responses_unmatched", "second_looks", "anomalies_repeated")
         return {
             **{f"addon_{name}": value for name, value in self.addon.items()},
             **{name: self._counters[name] for name in own},
@@ -314,6 +330,8 @@ class Analysis:
         found = []
         if self.problem:
             found.append({"code": "mitm_rules", "message": self.problem})
+        if self.anomaly_problem:
+            found.append({"code": "mitm_anomaly_model", "message": self.anomaly_problem})
         if self.ring.full:
             found.append({"code": "mitm_buffer_full", "message": f"the buffer cannot be written: {self.ring.full}"})
         return found

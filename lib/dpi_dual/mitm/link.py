@@ -212,6 +212,7 @@ class MitmLink:
             "threat_distribution": _counts(given.get("threat_distribution"), 32),
             "top_hosts": _counts(given.get("top_hosts"), 10),
             "tier": "crs" if given.get("tier") == "crs" else "builtin",
+            "anomaly_model": "river" if given.get("anomaly_model") == "river" else "statistic",
         }
         counters = _counts(message.get("counters"), 64)
         self._counters = {f"mitm_{name[:48]}": value for name, value in counters.items() if name.isidentifier()}
@@ -290,6 +291,7 @@ class MitmLink:
             "top_hosts": dict(figures.get("top_hosts", {})),
             "analysis_enabled": mitm.async_analysis,
             "replay_enabled": mitm.replay_on_alert,
+            "anomaly_model": str(figures.get("anomaly_model", "")),
             "waiting": _count(figures.get("waiting")),
             "unreported": _count(figures.get("unreported")),
             "replays": list(self._replays),
