@@ -4,6 +4,7 @@
 #   DESTDIR=/tmp/x ./install.sh         a staged tree
 #   BYTECODE_ONLY=1 ./install.sh        compiled Python only, as the OpenWrt packages ship it
 #   PYTHON=/path/to/python3             the interpreter to compile for (the one that will run it)
+#   PACKAGE=luci-app-dpi-dual           what that package holds only; so with secubox-dpi-dual
 #
 # It may be run again: files are replaced, the owner's configuration is kept.
 set -eu
@@ -56,35 +57,68 @@ put_config() {
     fi
 }
 
-say "Installing under ${destdir:-/}"
+say "Installing ${PACKAGE:-everything} under ${destdir:-/}"
 
-say "Library:"
-# Afresh, so that no module of an older version stays importable.
-rm -rf "$lib/dpi_dual"
-find lib/dpi_dual -type f \( -name '*.py' -o -name '*.json' \) | LC_ALL=C sort | while read -r file; do
-    put 644 "$file" "$lib/${file#lib/}"
-done
-# Unchecked hashes: the same bytes from every build, and no look at the source at each start.
-if [ "${BYTECODE_ONLY:-0}" = 1 ]; then
-    "$python" -m compileall -q -f -b --invalidation-mode unchecked-hash -s "$destdir" -p / "$lib/dpi_dual"
-    find "$lib/dpi_dual" -name '*.py' -exec rm -f {} +
-    say "  $lib/dpi_dual (bytecode for $("$python" -V) only)"
-else
-    "$python" -m compileall -q -f --invalidation-mode unchecked-hash -s "$destdir" -p / "$lib/dpi_dual"
-    say "  $lib/dpi_dual (sources, and bytecode for $("$python" -V))"
-fi
-find "$lib/dpi_dual" -type d -exec chmod 755 {} +
-find "$lib/dpi_dual" -type f -exec chmod 644 {} +
-put_all 755 "$lib" lib/mirror-setup.sh
+# put_tree SOURCE TARGET: every file below, as it lies.
+put_tree() {
+    find "$1" -type f | LC_ALL=C sort | while read -r file; do
+        put 644 "$file" "$2/${file#"$1"/}"
+    done
+    say "  $2/"
+}
 
-say "Programs:"
-put_all 755 "$destdir/usr/sbin" sbin/*
-put_all 755 "$destdir/usr/libexec/rpcd" rpcd/*
-put_all 755 "$destdir/etc/init.d" init.d/*
-put_all 755 "$destdir/etc/uci-defaults" uci-defaults/*
-put_all 644 "$destdir/srv/mitmproxy/addons" addons/*.py
-put_all 644 "$destdir/usr/share/rpcd/acl.d" acl.d/*.json luci-app-dpi-dual/root/usr/share/rpcd/acl.d/*.json
+install_library() {
+    say "Library:"
+    # Afresh, so that no module of an older version stays importable.
+    rm -rf "$lib/dpi_dual"
+    find lib/dpi_dual -type f \( -name '*.py' -o -name '*.json' \) | LC_ALL=C sort | while read -r file; do
+        put 644 "$file" "$lib/${file#lib/}"
+    done
+    # Unchecked hashes: the same bytes from every build, and no look at the source at each start.
+    if [ "${BYTECODE_ONLY:-0}" = 1 ]; then
+        "$python" -m compileall -q -f -b --invalidation-mode unchecked-hash -s "$destdir" -p / "$lib/dpi_dual"
+        find "$lib/dpi_dual" -name '*.py' -exec rm -f {} +
+        say "  $lib/dpi_dual (bytecode for $("$python" -V) only)"
+    else
+        "$python" -m compileall -q -f --invalidation-mode unchecked-hash -s "$destdir" -p / "$lib/dpi_dual"
+        say "  $lib/dpi_dual (sources, and bytecode for $("$python" -V))"
+    fi
+    find "$lib/dpi_dual" -type d -exec chmod 755 {} +
+    find "$lib/dpi_dual" -type f -exec chmod 644 {} +
+}
 
-say "Configuration:"
-put_config 644 config/dpi-dual "$destdir/etc/config/dpi-dual"
-put_config 600 config/dpi-dual-secrets "$destdir/etc/config/dpi-dual-secrets"
+install_service() {
+    install_library
+    put_all 755 "$lib" lib/*.sh
+    say "Programs:"
+    put_all 755 "$destdir/usr/sbin" sbin/*
+    put_all 755 "$destdir/usr/libexec/rpcd" rpcd/*
+    put_all 755 "$destdir/etc/init.d" init.d/*
+    put_all 755 "$destdir/etc/uci-defaults" uci-defaults/*
+    put_all 644 "$destdir/etc/capabilities" capabilities/*.json
+    put_all 644 "$destdir/srv/mitmproxy/addons" addons/*.py
+    say "Configuration:"
+    put_config 644 config/dpi-dual "$destdir/etc/config/dpi-dual"
+    put_config 600 config/dpi-dual-secrets "$destdir/etc/config/dpi-dual-secrets"
+    # As it is shipped, for uci-defaults to fill in from what an older one lacks.
+    put_all 644 "$destdir/usr/share/dpi-dual" config/dpi-dual
+}
+
+install_luci() {
+    say "LuCI:"
+    put_tree luci-app-dpi-dual/htdocs "$destdir/www"
+    put_tree luci-app-dpi-dual/root "$destdir"
+}
+
+case ${PACKAGE:-all} in
+secubox-dpi-dual) install_service ;;
+luci-app-dpi-dual) install_luci ;;
+all)
+    install_service
+    install_luci
+    ;;
+*)
+    echo "install.sh: PACKAGE is secubox-dpi-dual or luci-app-dpi-dual" >&2
+    exit 1
+    ;;
+esac

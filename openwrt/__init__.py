@@ -1,0 +1,1 @@
+"""The suite as OpenWrt packages: recipes for its build system, and `.ipk` files without it."""
