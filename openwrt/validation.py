@@ -36,7 +36,7 @@ def block() -> str:
 def _function(package: str, name: str, spec: Spec, prefix: str = "") -> str:
     items = spec["items"] if spec["type"] == "array" else spec
     rows = [f"\t\t'{_tuple(option, entry)}'" for option, entry in items["properties"].items()]
-    head = f"validate_{prefix}{name}() {{\n\tuci_load_validate {package} {spec['uciType']} \"$1\" \"$2\" \\\n"
+    head = f'validate_{prefix}{name}() {{\n\tuci_load_validate {package} {spec["uciType"]} "$1" "$2" \\\n'
     return head + " \\\n".join(rows) + "\n}\n"
 
 
