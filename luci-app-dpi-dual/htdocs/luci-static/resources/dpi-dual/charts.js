@@ -82,7 +82,7 @@ const moments = (since, until, most) => {
 
 const clock = (at, step) => new Date(at * 1000).toLocaleString(document.documentElement.lang || [],
 	step >= 86400 ? { month: 'short', day: 'numeric' }
-		: { hour: '2-digit', minute: '2-digit', ...(step < 60 ? { second: '2-digit' } : {}) });
+		: { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(step < 60 ? { second: '2-digit' } : {}) });
 
 /* A swatch of a series' or slice's own colour, dash and pattern. */
 const swatch = (draw, width = 22) => svg('svg', {

@@ -10,6 +10,7 @@
  *   dpi.failed(answer)                             -> true when the answer is { error, code }
  *   dpi.report(answer)                             -> true when it succeeded, else shows its error text
  *   dpi.report(answer, 'Banned 203.0.113.9')       -> and shows this when it succeeded
+ *   dpi.confirm(title, children, label)            -> Promise of true or false: a dialogue asks first
  *   dpi.may_write()                                -> false for read-only users: offer them no buttons
  *
  * Calls never reject: a refused, timed out or lost call resolves to { error, code: 'rpc' } like any failed one,
@@ -73,7 +74,8 @@ const correlator = {
 	tuning: method('dpi.correlator', 'tuning'),
 	set_tuning: method('dpi.correlator', 'set_tuning', [
 		'sensitivity', 'window', 'reputation_decay', 'decay_interval', 'notifications', 'notification_threshold',
-		'watch_crowdsec', 'auto_ban_threshold', 'auto_ban_duration', 'waf_block', 'waf_alert', 'crowdsec_ban', 'dpi_threat', 'scanner', 'brute_force', 'default'
+		'watch_crowdsec', 'auto_ban_threshold', 'auto_ban_duration', 'waf_block', 'waf_alert', 'crowdsec_ban',
+		'dpi_threat', 'scanner', 'brute_force', 'default'
 	]),
 	set_auto_ban: method('dpi.correlator', 'set_auto_ban', [ 'enabled', 'threshold', 'duration' ]),
 	acknowledge: method('dpi.correlator', 'acknowledge', [ 'id', 'ip', 'rule', 'mute', 'duration', 'remove' ]),
@@ -107,6 +109,28 @@ const report = (answer, success) => {
 	return true;
 };
 
+/* `title` is a sentence of ours (LuCI takes it as HTML); `children` are nodes and texts; `label` is the button that does it. */
+const confirm = (title, children, label) => new Promise(resolve => {
+	const before = document.activeElement;
+	const close = sure => {
+		document.removeEventListener('keydown', escape);
+		ui.hideModal();
+		before?.focus?.({ preventScroll: true });
+		resolve(sure);
+	};
+	const escape = ev => { if (ev.key == 'Escape') close(false); };
+	const sure = E('button', { 'type': 'button', 'class': 'btn cbi-button cbi-button-negative important', 'click': () => close(true) }, [ label ]);
+	const modal = ui.showModal(title, [
+		E('p', {}, children),
+		E('div', { 'class': 'right' }, [
+			E('button', { 'type': 'button', 'class': 'btn cbi-button', 'click': () => close(false) }, [ _('Cancel') ]), ' ', sure
+		])
+	]);
+	modal?.setAttribute?.('aria-label', title);
+	document.addEventListener('keydown', escape);
+	sure.focus();
+});
+
 return baseclass.extend({
 	status: status,
 	lan: lan,
@@ -114,5 +138,6 @@ return baseclass.extend({
 	failed: failed,
 	report: report,
 	notify: notify,
+	confirm: confirm,
 	may_write: () => L.hasViewPermission() === true
 });

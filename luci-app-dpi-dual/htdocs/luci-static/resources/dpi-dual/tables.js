@@ -121,7 +121,7 @@ const time = at => {
 	if (!known(at) || at <= 0)
 		return NOTHING;
 	const moment = new Date(at * 1000), today = new Date(now() * 1000);
-	const clockwise = { hour: '2-digit', minute: '2-digit', second: '2-digit' };
+	const clockwise = { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
 	return intl(Intl.DateTimeFormat, moment.toDateString() == today.toDateString()
 		? clockwise : { year: 'numeric', month: 'short', day: 'numeric', ...clockwise }).format(moment);
 };
@@ -156,8 +156,8 @@ const badge = (text, kind) => E('span', { 'class': `dpi-badge ${kind ? `dpi-${ki
 const score = n => {
 	if (!known(n))
 		return badge(NOTHING, '');
-	const [ word, kind ] = n >= 80 ? [ _('critical'), 'error' ] : n >= 60 ? [ _('high'), 'error' ]
-		: n >= 30 ? [ _('medium'), 'warning' ] : [ _('low'), '' ];
+	const [ word, kind ] = n >= 90 ? [ _('critical'), 'error' ] : n >= 70 ? [ _('high'), 'error' ]
+		: n >= 40 ? [ _('medium'), 'warning' ] : [ _('low'), '' ];
 	return E('span', { 'class': `dpi-badge dpi-score ${kind ? `dpi-${kind}` : ''}` }, [ count(n), ' ', E('small', {}, [ word ]) ]);
 };
 
