@@ -364,7 +364,7 @@ return baseclass.extend({
 			help: _('Points that an event adds to a reputation; used with sensitivity custom.'),
 			options: {
 				waf_block: {
-					title: _('Blocked request'), help: _('A request was refused.'),
+					title: _('WAF block'), help: _('A request was refused.'),
 					datatype: 'range(0,100)', range: [ 0, 100 ], unit: _('points'), default: '25'
 				},
 				waf_alert: {

@@ -4,11 +4,11 @@
 'require poll';
 'require rpc';
 'require uci';
-'require ui';
 'require tools.widgets as widgets';
 'require dpi-dual.formats as formats';
 'require dpi-dual.options as options';
 'require dpi-dual.rpc as dpi';
+'require dpi-dual.tables as tables';
 
 // Every option comes from options.js, which is made from the engine's own schema: adding one there is enough for it
 // to appear here. This page adds what a schema does not say: tabs, interface choosers, and what depends on what.
@@ -77,18 +77,18 @@ const AGREES = {
 const callAdd = rpc.declare({
 	object: 'uci', method: 'add', params: [ 'config', 'type', 'name', 'values' ], expect: { section: '' }, reject: true
 });
-const callCommit = rpc.declare({ object: 'uci', method: 'commit', params: [ 'config' ], reject: true });
 
-/** Secrets typed since the page was drawn: section → option → text. */
+/** Secrets typed since the page was drawn: section → option → text; empty: to be forgotten. */
 let typed = {};
 
-/** Writes secrets at once: they are never staged, where “unsaved changes” would show them. */
-function storeSecrets(secrets) {
-	const sections = Object.keys(secrets);
-	if (!sections.length)
-		return Promise.resolve();
-	return Promise.all(sections.map(name => callAdd(SECRETS, options.secrets[name].type, name, secrets[name])))
-		.then(() => callCommit(SECRETS));
+/** Stages what was typed, to be applied with all else; nobody may read it, so “unsaved changes” does not show it. */
+function stageSecrets() {
+	const sections = Object.keys(typed);
+	return Promise.all(sections.map(of => callAdd(SECRETS, options.secrets[of].type, of, typed[of])))
+		.then(() => {
+			typed = {};
+			return sections.length > 0;
+		});
 }
 
 function help(option) {
@@ -146,8 +146,10 @@ function addOption(section, of, name, tab) {
 	};
 	for (const other in AGREES)
 		if (other.split('.')[0] === of && AGREES[other].after === name)
-			o.onchange = (ev, section_id) =>
+			o.onchange = (ev, section_id) => {
 				section.children.find(child => child.option === other.split('.')[1]).triggerValidation(section_id);
+				section.map.checkDepends();
+			};
 
 	if (option.choices) {
 		option.choices.forEach(([ value, label ]) => o.value(value, label));
@@ -198,16 +200,16 @@ function addWeights(section) {
 	const levels = options.sections.correlation.options.sensitivity.choices.filter(([ level ]) => FACTORS[level]);
 	const events = options.sections.scoring.options;
 
-	o.renderWidget = () => E('table', { 'class': 'table' }, [
-		E('tr', { 'class': 'tr table-titles' }, [
-			E('th', { 'class': 'th', 'scope': 'col' }, [ _('Event') ]),
-			...levels.map(([ , label ]) => E('th', { 'class': 'th', 'scope': 'col' }, [ label ]))
-		]),
-		...Object.keys(events).map(event => E('tr', { 'class': 'tr' }, [
-			E('th', { 'class': 'th', 'scope': 'row' }, [ events[event].title ]),
-			...levels.map(([ level, label ]) => E('td', { 'class': 'td', 'data-title': label },
+	o.renderWidget = () => E('table', { 'class': 'dpi-table' }, [
+		E('thead', [ E('tr', [
+			E('th', { 'scope': 'col' }, [ _('Event') ]),
+			...levels.map(([ , label ]) => E('th', { 'scope': 'col', 'class': 'dpi-number' }, [ label ]))
+		]) ]),
+		E('tbody', Object.keys(events).map(event => E('tr', [
+			E('th', { 'scope': 'row' }, [ events[event].title ]),
+			...levels.map(([ level ]) => E('td', { 'class': 'dpi-number' },
 				[ String(+(events[event].default * FACTORS[level]).toFixed(1)) ]))
-		]))
+		])))
 	]);
 	o.depends({ sensitivity: 'custom', '!reverse': true });
 }
@@ -216,8 +218,8 @@ function addWeights(section) {
 function addSecrets(parent, tab, of) {
 	const { type, options: entries } = options.secrets[of];
 	const section = parent.taboption(tab, form.SectionValue, '_secrets_' + of, form.NamedSection, of, type,
-		_('Passwords and keys'), _('They are kept in a file of their own and never shown. Leave a field empty to keep what is stored.'))
-		.subsection;
+		_('Passwords and keys'),
+		_('They are kept in a file of their own and never shown. An empty field leaves what is stored.')).subsection;
 
 	Object.keys(entries).forEach(name => {
 		const o = section.option(form.Value, '_secret_' + name, entries[name].title, entries[name].help);
@@ -228,26 +230,13 @@ function addSecrets(parent, tab, of) {
 		o.remove = () => {};
 	});
 
-	const forget = section.option(form.Button, '_forget_' + of, _('Stored secrets'));
-	forget.inputtitle = _('Forget');
-	forget.inputstyle = 'negative';
-	forget.onclick = () => confirmForget(of, Object.keys(entries));
-}
-
-function confirmForget(of, names) {
-	const empty = Object.fromEntries(names.map(name => [ name, '' ]));
-	const forget = () => storeSecrets({ [of]: empty })
-		.then(() => dpi.notify(_('The secrets are forgotten.'), 'success'))
-		.catch(error => dpi.notify(error.message, 'error'))
-		.finally(ui.hideModal);
-
-	ui.showModal(_('Forget stored secrets?'), [
-		E('p', names.map(name => options.secrets[of].options[name].title).join(', ')),
-		E('div', { 'class': 'right' }, [
-			E('button', { 'class': 'btn', 'click': ui.hideModal }, [ _('Cancel') ]), ' ',
-			E('button', { 'class': 'btn cbi-button-negative', 'click': ui.createHandlerFn(null, forget) }, [ _('Forget') ])
-		])
-	]);
+	const forget = section.option(form.Flag, '_forget_' + of, _('Forget what is stored'));
+	forget.load = () => null;
+	forget.write = () => {
+		const empty = Object.fromEntries(Object.keys(entries).map(name => [ name, '' ]));
+		typed[of] = { ...empty, ...typed[of] };
+	};
+	forget.remove = () => {};
 }
 
 /** What the engine makes of the settings it has read. */
@@ -256,21 +245,17 @@ function verdict(health) {
 	const about = problems.filter(problem => String(problem.code).startsWith('config_'));
 	const others = problems.length - about.length;
 	const down = dpi.failed(health) || health.engine !== 'running';
-	const lines = [];
+	const overview = E('a', { 'href': L.url('admin/secubox/dpi-dual/overview') },
+		[ N_(others, 'The Overview has %d more note.', 'The Overview has %d more notes.').format(others) ]);
+	const more = others && !down ? [ E('p', [ overview ]) ] : [];
 
-	if (down)
-		lines.push(E('p', [ _('The engine is not running. It reads these settings when it starts.') ]));
 	if (about.length)
-		lines.push(
-			E('p', [ _('The engine found faults in the stored settings:') ]),
-			E('ul', about.map(problem => E('li', [ problem.message, problem.hint ? ' — ' + problem.hint : '' ]))));
-	else if (!down)
-		lines.push(E('p', [ _('The engine runs with the stored settings and finds no fault in them.') ]));
-	if (!down && others)
-		lines.push(E('p', [ E('a', { 'href': L.url('admin/secubox/dpi-dual/overview') },
-			[ N_(others, 'The Overview has %d more note.', 'The Overview has %d more notes.').format(others) ]) ]));
-
-	return E('div', { 'class': 'alert-message ' + (about.length ? 'warning' : 'notice') }, lines);
+		return tables.notice('warning', _('The engine found faults in the stored settings'), [
+			E('ul', about.map(problem => E('li', [ problem.message, problem.hint ? ' – ' + problem.hint : '' ]))), ...more
+		]);
+	if (down)
+		return tables.notice('warning', _('The engine is not running'), [ E('p', [ _('It reads these settings when it starts.') ]) ]);
+	return tables.notice('ok', _('The engine runs with the stored settings and finds no fault in them'), more);
 }
 
 return view.extend({
@@ -311,13 +296,14 @@ return view.extend({
 				box.replaceChildren(fresh);
 		}), 5);
 
-		return m.render().then(node => E('div', [ box, node ]));
+		return m.render().then(node => E('div', { 'class': 'dpi-page' }, [ box, node ]));
 	},
 
 	handleSave(ev) {
 		typed = {};
-		return this.super('handleSave', [ ev ])
-			.then(() => storeSecrets(typed))
-			.then(() => { typed = {}; });
+		return this.super('handleSave', [ ev ]).then(stageSecrets).then(staged => {
+			if (staged)
+				dpi.notify(_('Passwords and keys are stored by “Save & Apply”.'), 'info');
+		});
 	}
 });
