@@ -1,10 +1,94 @@
-# DPI Dual-Stream on any Linux: run it, test it, measure it, install it.
+# On OpenWrt's build system, which sets TOPDIR: the recipe of secubox-dpi-dual. On any other Linux: see `make help`.
+
+ifdef TOPDIR
+
+# A feed finds the recipe as openwrt/secubox-dpi-dual/Makefile, which includes this one.
+DPI_DUAL_ROOT:=$(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+
+include $(TOPDIR)/rules.mk
+
+PKG_NAME:=secubox-dpi-dual
+PKG_VERSION:=0.1.0
+PKG_RELEASE:=1
+PKG_MAINTAINER:=SecuBox Team <secubox@gk2.net>
+PKG_LICENSE:=GPL-3.0-only
+PKG_LICENSE_FILES:=LICENSE
+PKG_BUILD_DEPENDS:=python3/host
+
+include $(INCLUDE_DIR)/package.mk
+
+define Package/secubox-dpi-dual
+  SECTION:=net
+  CATEGORY:=Network
+  TITLE:=Dual-stream deep packet inspection
+  DEPENDS:= \
+	+python3-light \
+	+python3-asyncio \
+	+python3-codecs \
+	+python3-decimal \
+	+python3-logging \
+	+python3-multiprocessing \
+	+python3-openssl \
+	+python3-sqlite3 \
+	+python3-urllib \
+	+python3-jsonschema \
+	+python3-pyroute2 \
+	+python3-ubus \
+	+netifyd \
+	+kmod-sched-core \
+	+kmod-dummy \
+	+kmod-nf-conntrack-netlink
+  PKGARCH:=all
+endef
+
+define Package/secubox-dpi-dual/description
+  Inspects requests to the services published behind the router (HAProxy and mitmproxy), classifies a copy of the WAN
+  traffic and the flows of the LAN (netifyd), joins what they saw about an address, and follows and feeds CrowdSec.
+endef
+
+define Package/secubox-dpi-dual/conffiles
+/etc/config/dpi-dual
+/etc/config/dpi-dual-secrets
+endef
+
+define Build/Compile
+endef
+
+# The tree that `make install` lays out, with bytecode of the release's own Python.
+define Package/secubox-dpi-dual/install
+	DESTDIR=$(1) PACKAGE=secubox-dpi-dual BYTECODE_ONLY=1 PYTHON=$(STAGING_DIR_HOSTPKG)/bin/python3 \
+		$(DPI_DUAL_ROOT)install.sh
+endef
+
+# rpcd lists its plugins when it starts.
+define Package/secubox-dpi-dual/postinst
+#!/bin/sh
+[ -n "$${IPKG_INSTROOT}" ] || /etc/init.d/rpcd reload
+exit 0
+endef
+
+define Package/secubox-dpi-dual/prerm
+#!/bin/sh
+[ -n "$${IPKG_INSTROOT}" ] || [ "$${PKG_UPGRADE}" = 1 ] || /usr/lib/dpi-dual/netifyd-setup.sh undo
+exit 0
+endef
+
+define Package/secubox-dpi-dual/postrm
+#!/bin/sh
+[ -n "$${IPKG_INSTROOT}" ] || [ "$${PKG_UPGRADE}" = 1 ] || /etc/init.d/rpcd reload
+exit 0
+endef
+
+# Two blanks: `scripts/feeds` must not take the feed's own directory for a package.
+$(eval $(call  BuildPackage,secubox-dpi-dual))
+
+else
 
 PYTHON  ?= /usr/bin/python3
 PY      := .venv/bin/python
 DESTDIR ?=
 
-.PHONY: help run test lint bench panel install clean
+.PHONY: help run test lint bench panel install package clean
 
 help:
 	@echo 'make run                     a router in network namespaces, analysing real traffic, until Ctrl-C'
@@ -15,6 +99,7 @@ help:
 	@echo 'make bench [ROW=ingest]      measurements against their baselines, bench/results.json'
 	@echo 'make panel                   the Streamlit panel; DPI_PANEL_URL= is the router'"'"'s address'
 	@echo 'make install DESTDIR=/tmp/x  the tree that a router gets'
+	@echo 'make package [PYTHON=python3.11]  both packages as .ipk for that Python, and the wheel; in dist/'
 
 run:
 	@PYTHON=$(PYTHON) lab/bootstrap lab
@@ -41,6 +126,11 @@ panel:
 install:
 	@DESTDIR='$(DESTDIR)' ./install.sh
 
+package:
+	@$(PYTHON) -m openwrt --python $(PYTHON)
+
 clean:
 	rm -rf .venv .lab build dist bench/results.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+endif

@@ -95,7 +95,8 @@ install_service() {
     put_all 755 "$destdir/usr/libexec/rpcd" rpcd/*
     put_all 755 "$destdir/etc/init.d" init.d/*
     put_all 755 "$destdir/etc/uci-defaults" uci-defaults/*
-    put_all 644 "$destdir/etc/capabilities" capabilities/*.json
+    put_all 644 "$destdir/etc/capabilities" openwrt/capabilities/*.json
+    put_all 644 "$destdir/lib/upgrade/keep.d" openwrt/keep.d/*
     put_all 644 "$destdir/srv/mitmproxy/addons" addons/*.py
     say "Configuration:"
     put_config 644 config/dpi-dual "$destdir/etc/config/dpi-dual"

@@ -1,4 +1,4 @@
-"""Writes the init script's validation block from `uci.json`: `python -m openwrt.validation` puts it into init.d/dpi-dual."""
+"""Writes the init script's validation block from `uci.json`: `python -m openwrt.validation` puts it there."""
 
 from __future__ import annotations
 
