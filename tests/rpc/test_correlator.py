@@ -122,6 +122,14 @@ def test_an_address_and_one_of_its_threats_in_one_answer(engine: RunningEngine) 
     assert ask(engine, "context", ip="192.0.0.98")["mutes"] == []
 
 
+def test_a_context_says_which_entry_of_the_whitelist_covers_the_address(engine: RunningEngine) -> None:
+    assert ask(engine, "context", ip="192.0.0.97")["reputation"]["whitelisted"] == ""
+    assert "ok" in ask(engine, "whitelist_add", ip="192.0.0.96/30")
+    assert ask(engine, "context", ip="192.0.0.97")["reputation"]["whitelisted"] == "192.0.0.96/30"
+    assert "ok" in ask(engine, "whitelist_remove", ip="192.0.0.96/30")
+    assert ask(engine, "context", ip="192.0.0.97")["reputation"]["whitelisted"] == ""
+
+
 def test_timeline_pages_and_filters(engine: RunningEngine) -> None:
     for number in range(7):
         ask(engine, "correlate", ip=f"192.0.0.{200 + number}", event_type=f"kind_{number % 2}", score=10 * number)

@@ -48,6 +48,7 @@ def _standing(correlator: Correlator, actor: Actor) -> Answer:
         "updated": timestamp(standing.updated_at) if standing else "",
         "updated_at": round(standing.updated_at, 3) if standing else 0.0,
         "never_banned": why,
+        "whitelisted": correlator.bans.whitelist.match(parse_address(actor.ip)) if actor.ip else "",
     }
 
 
