@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -85,10 +86,9 @@ def test_bans_come_first_and_have_half_of_the_room_for_themselves(
         queue.accept(waiting(mode="record"))
     queue.accept(waiting(mode="decision"))
     queue.accept(waiting(mode="profile"))
-    passed: set[int] = set()
     order = []
-    while (entry := queue.next(passed)) is not None:
-        passed.add(entry.number)
+    while (entry := queue.next(1.0)) is not None:
+        entry.due_at = 2.0
         order.append(entry.alert.mode)
     assert order == ["decision", "profile", "record", "record"]
 
@@ -98,6 +98,32 @@ def test_an_alert_of_a_transaction_that_was_rolled_back_was_never_accepted(db: s
     db.execute("BEGIN")
     queue.accept(waiting())
     db.execute("ROLLBACK")
-    entry = queue.next(set())
+    entry = queue.next(0.0)
     assert entry is not None and not queue.holds(entry)
-    assert queue.next(set()) is None and len(queue) == 0
+    assert queue.next(0.0) is None and queue.next_due_at() is None and len(queue) == 0
+
+
+def test_what_was_under_way_when_the_engine_was_killed_is_known_to_be(db: sqlite3.Connection) -> None:
+    queue = Queue(db)
+    for number in range(2):
+        queue.accept(waiting(f"203.0.113.{number}"))
+    first = queue.next(0.0)
+    assert first is not None
+    queue.under_way(first)
+    again, second = Queue(db)
+    assert again.alert == first.alert and again.unsure and again.settled_at > time.monotonic()
+    assert second.unsure and second.settled_at == 0.0
+
+
+def test_one_that_is_put_off_lets_the_others_pass(db: sqlite3.Connection) -> None:
+    queue = Queue(db)
+    for number in range(2):
+        queue.accept(waiting(f"203.0.113.{number}"))
+    first = queue.next(10.0)
+    assert first is not None
+    first.due_at = 20.0
+    second = queue.next(10.0)
+    assert second is not None and second.number != first.number
+    second.due_at = 15.0
+    assert queue.next(10.0) is None and queue.next_due_at() == 15.0
+    assert queue.next(15.0) is second

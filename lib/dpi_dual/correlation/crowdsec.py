@@ -212,10 +212,12 @@ class CrowdSec:
         except CrowdsecError as error:
             if not error.sent:
                 raise
-            found = await self._alerts.find(alert)  # the answer was lost on its way: was the alert?
-            if found is None:
+            settled = await self._alerts.settle(alert)  # the answer was lost on its way: was the alert?
+            if settled is None and error.code == "crowdsec_failed":  # its database was locked, most likely
+                settled = await self._alerts.confirm(await self._alerts.post(alert))
+            if settled is None:
                 raise
-            bans = self._alerts.bans_of(found)
+            bans = settled
         wanted = address(alert.target)
         for ban in bans:
             if address(ban.target) == wanted:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpi_dual.correlation.crowdsec_decisions import LONGEST_S, Address, Decisions, address
-from dpi_dual.correlation.crowdsec_queue import Entry, Queue, Waiting
+from dpi_dual.correlation.crowdsec_queue import SETTLE_S, Entry, Queue, Waiting
+from dpi_dual.correlation.crowdsec_reader import DecisionReader
 from dpi_dual.correlation.crowdsec_session import Session
 from dpi_dual.correlation.crowdsec_wire import (
     Ban,
@@ -23,13 +24,17 @@ from dpi_dual.correlation.crowdsec_wire import (
     number,
     scope_and_value,
 )
-from dpi_dual.correlation.lapi import LapiError, query
+from dpi_dual.correlation.lapi import MAX_BODY, LapiError, query
 from dpi_dual.errors import QueryError
 
 RETRY_S = 1.0
 LONGEST_RETRY_S = 30.0
 #: LAPI answers, but with an error of its own (a full disk, a locked database): after an hour of that we give up.
 MAX_REFUSALS = 120
+#: A LAPI that gave no answer in time may still be at it: its SQLite waits up to 100 s for a lock.
+SLOW_SETTLE_S = 120.0
+#: How often a caller's own alert is searched for when its fate is unknown.
+SEARCH_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,11 @@ async def sleep(seconds: float, wake: asyncio.Event) -> None:
     except TimeoutError:
         pass
     wake.clear()
+
+
+def _put_off(entry: Entry) -> None:
+    """Left alone for a while; those behind it go on."""
+    entry.due_at = time.monotonic() + pause_s(entry.tries - 1)
 
 
 class Alerts:
@@ -88,33 +98,44 @@ class Alerts:
         """Sends what waits, until cancelled."""
         while True:
             try:
-                self._failures = self._failures + 1 if await self._send_all() else 0
+                await self._send_all()
+                self._failures = 0
             except CrowdsecError as error:
                 hopeless = error.code in ("crowdsec_refused", "crowdsec_not_set_up")
                 self._failures = 10 if hopeless else self._failures + 1
                 self.counts["crowdsec_retries"] += 1
-            await sleep(pause_s(self._failures) if self._failures or len(self._queue) else 3600.0, self.wake)
+            due_at = self._queue.next_due_at()
+            if self._failures:
+                pause = pause_s(self._failures)
+            else:
+                pause = 3600.0 if due_at is None else max(due_at - time.monotonic(), 0.0)
+            await sleep(pause, self.wake)
 
-    async def _send_all(self) -> int:
-        """Sends what waits, oldest first; how many LAPI refused for now. CrowdsecError when it does not answer."""
-        passed: set[int] = set()
+    async def _send_all(self) -> None:
+        """Sends what is due, oldest first. CrowdsecError when LAPI does not answer."""
         while True:
             async with self.exclusive:
-                entry = self._queue.next(passed)
+                entry = self._queue.next(time.monotonic())
                 if entry is None:
-                    return len(passed)
+                    return
                 if not self._queue.holds(entry):
                     continue
+                entry.tries += 1
                 try:
-                    self._done(entry, await self._deliver(entry), "")
+                    bans = await self._deliver(entry)
                 except CrowdsecError as error:
                     if error.code not in ("crowdsec_rejected", "crowdsec_failed", "allowlisted"):
                         raise
                     entry.refusals += 1
-                    if error.code == "crowdsec_failed" and entry.refusals < MAX_REFUSALS:
-                        passed.add(entry.number)
-                    else:
+                    if error.code != "crowdsec_failed" or entry.refusals >= MAX_REFUSALS:
                         self._done(entry, (), error.message)
+                    else:
+                        _put_off(entry)
+                else:
+                    if bans is None:
+                        _put_off(entry)
+                    else:
+                        self._done(entry, bans, "")
 
     def _done(self, entry: Entry, bans: tuple[Ban, ...], error: str) -> None:
         self.counts["crowdsec_alerts_dropped" if error else "crowdsec_alerts_sent"] += 1
@@ -124,18 +145,24 @@ class Alerts:
             self._told(Delivery(alert.reference, alert.target, alert.scenario, bans, error))
         self._queue.forget(entry)
 
-    async def _deliver(self, entry: Entry) -> tuple[Ban, ...]:
+    async def _deliver(self, entry: Entry) -> tuple[Ban, ...] | None:
+        """What LAPI decided because of it; None: whether LAPI has it will only be known later."""
         if entry.unsure:
-            found = await self.find(entry.alert)
-            entry.unsure = False
-            if found is not None:
+            bans = await self.search(entry.alert)
+            if bans is not None:
                 self.counts["crowdsec_alerts_found"] += 1
-                return self.bans_of(found)
+                return bans
+            if time.monotonic() < entry.settled_at:
+                return None
+        self._queue.under_way(entry)
         entry.unsure = True
+        sent_at = time.monotonic()
         try:
             alert_id = await self.post(entry.alert)
         except CrowdsecError as error:
             entry.unsure = error.sent
+            late = error.code == "crowdsec_unreachable" and time.monotonic() - sent_at >= SETTLE_S
+            entry.settled_at = sent_at + SLOW_SETTLE_S if late else time.monotonic() + SETTLE_S
             raise
         return await self.confirm(alert_id)
 
@@ -162,15 +189,61 @@ class Alerts:
             raise self._session.fault(LapiError("bad_answer", f"it took alert {alert_id}, but does not show it", True))
         return self.bans_of(said)
 
+    async def settle(self, alert: Waiting) -> tuple[Ban, ...] | None:
+        """Searches for a while for an alert that LAPI may have: what it decided because of it, or None."""
+        until = time.monotonic() + SETTLE_S
+        while True:
+            bans = await self.search(alert)
+            if bans is not None or time.monotonic() >= until:
+                return bans
+            await asyncio.sleep(SEARCH_S)
+
+    async def search(self, alert: Waiting) -> tuple[Ban, ...] | None:
+        """What LAPI decided because of the alert; None if it has not got it, or got it without the ban it asked for."""
+        found = await self.find(alert)
+        if found is None:
+            return None
+        bans = self.bans_of(found)
+        if bans or found.get("decisions") or alert.mode == "record":
+            return bans
+        # LAPI stores the decisions, then the alert, then that they belong together: it may have failed at the last.
+        bans = await self._stray(alert, number(found.get("id")))
+        return None if alert.mode == "decision" and not bans else bans
+
+    async def _stray(self, alert: Waiting, alert_id: int) -> tuple[Ban, ...]:
+        """The decisions of the alert's scenario about its target, whatever alert they belong to."""
+        where, scope = address(alert.target), scope_and_value(alert.target)[0]
+        name = "range" if scope == "Range" else "ip"
+        reader = DecisionReader()
+        items: list[dict[str, Any]] = []
+        try:
+            async with self._session.as_bouncer(
+                query("/v1/decisions", **{name: alert.target}, contains="false")
+            ) as answer:
+                async for piece in answer.pieces(MAX_BODY):
+                    for _, item in reader.feed(piece):
+                        if item.get("scenario") == alert.scenario and address(item.get("value")) == where:
+                            items.append(item)
+                reader.finish()
+        except CrowdsecError as error:
+            if error.code != "crowdsec_not_set_up":
+                raise
+        return self.bans_of({"id": alert_id, "decisions": items[:1]})
+
     async def find(self, alert: Waiting) -> dict[str, Any] | None:
-        """The alert if LAPI has it already, by our mark in it."""
+        """The alert if LAPI has it already, by our mark in it.
+
+        Not by its scenario: LAPI compares that with the scenarios of an alert's decisions, and a mere record has none.
+        """
         since = min(int(max(time.time() - alert.started_at, 0)) + 3600, LONGEST_S)
         scope, value = scope_and_value(alert.target)
-        path = query("/v1/alerts", scenario=alert.scenario, scope=scope, value=value, since=f"{since}s", limit=200)
+        path = query("/v1/alerts", scope=scope, value=value, since=f"{since}s", limit=200)
         status, said = await self._session.as_machine("GET", path)
         if status != 200 or not isinstance(said, list | None):
             raise self._session.fault(LapiError("bad_answer", f"it answers a search for alerts with status {status}"))
-        return next((found for found in said or () if isinstance(found, dict) and mark_of(found) == alert.uuid), None)
+        same = [found for found in said or () if isinstance(found, dict) and mark_of(found) == alert.uuid]
+        # One without decisions is the damaged first of two, if there are two.
+        return next((found for found in same if found.get("decisions")), same[0] if same else None)
 
     def bans_of(self, found: dict[str, Any]) -> tuple[Ban, ...]:
         """The decisions of an alert that hold now; `lookup` knows them from here on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -12,6 +13,9 @@ from dpi_dual.errors import QueryError
 
 #: Some 600 bytes each. Half of it is for bans: mere records of what happened are refused first.
 MOST = 2000
+#: A request of ours that was cut off, or answered with an error, may still take effect for so long. We search for the
+#: alert meanwhile, and send it again only if it is nowhere then.
+SETTLE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ class Entry:
     number: int
     alert: Waiting
     unsure: bool
+    settled_at: float = 0.0
+    """Monotonic: before that an unsure one is only searched for, not sent again."""
+    due_at: float = 0.0
+    """Monotonic: before that it is left alone."""
+    tries: int = 0
     refusals: int = 0
 
 
@@ -56,9 +65,12 @@ class Queue:
         bad = []
         for number, text in db.execute("SELECT number, alert FROM crowdsec_queue ORDER BY number").fetchall():
             try:
+                given = json.loads(text)
+                # One that was under way when the engine was killed may be so still, at a slow LAPI.
+                settled_at = time.monotonic() + SETTLE_S if given.pop("under_way", False) else 0.0
                 # The engine before us, or a copy on flash, may have been stopped between sending and forgetting.
-                self._entries[number] = Entry(number, Waiting(**json.loads(text)), unsure=True)
-            except (ValueError, TypeError):
+                self._entries[number] = Entry(number, Waiting(**given), unsure=True, settled_at=settled_at)
+            except (ValueError, TypeError, AttributeError):
                 bad.append((number,))
         self.unreadable = len(bad)
         db.executemany("DELETE FROM crowdsec_queue WHERE number = ?", bad)
@@ -69,16 +81,20 @@ class Queue:
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
 
-    def next(self, passed: set[int]) -> Entry | None:
-        """The one to send now, leaving out those whose numbers have `passed`."""
+    def next(self, now: float) -> Entry | None:
+        """The one to send at `now` (monotonic), if any is due."""
         record = None
-        for number, entry in self._entries.items():
-            if number in passed:
+        for entry in self._entries.values():
+            if entry.due_at > now:
                 continue
             if entry.alert.mode != "record":
                 return entry
             record = record or entry
         return record
+
+    def next_due_at(self) -> float | None:
+        """When (monotonic) the next one is due; None when nothing waits."""
+        return min((entry.due_at for entry in self._entries.values()), default=None)
 
     def holds(self, entry: Entry) -> bool:
         """False when the transaction that had accepted `entry` was rolled back; it is forgotten then."""
@@ -103,6 +119,14 @@ class Queue:
         except sqlite3.Error as error:
             raise QueryError("not_stored", f"the alert for CrowdSec cannot be stored: {error}") from None
         self._entries[number] = Entry(number, alert, unsure=False)
+
+    def under_way(self, entry: Entry) -> None:
+        """`entry` is about to be sent: should the engine be killed now, the next one knows."""
+        text = json.dumps({**asdict(entry.alert), "under_way": True}, separators=(",", ":"))
+        try:
+            self._db.execute("UPDATE crowdsec_queue SET alert = ? WHERE number = ?", (text, entry.number))
+        except sqlite3.Error:
+            self.unreadable += 1
 
     def forget(self, entry: Entry) -> None:
         """`entry` is done with. Where the database cannot say so, LAPI is asked first after a restart."""

@@ -79,7 +79,11 @@ class Session:
         body = b"" if content is None else json.dumps(content, separators=(",", ":")).encode("utf-8")
         status, text = 0, b""
         for _ in range(2):
-            token = await self._login()
+            try:
+                token = await self._login()
+            except CrowdsecError as error:
+                error.sent = False  # the login may have been, what we are here for was not
+                raise
             async with self._asking(method, path, {"Authorization": f"Bearer {token}"}, body) as answer:
                 status, text = answer.status, await answer.read()
             if status != 401:
@@ -114,14 +118,15 @@ class Session:
 
     @asynccontextmanager
     async def _asking(
-        self, method: str, path: str, headers: dict[str, str], body: bytes, within_s: float = QUESTION_S
+        self, method: str, path: str, headers: dict[str, str], body: bytes, within_s: float = 0.0
     ) -> AsyncIterator[lapi.Answer]:
         given = {**headers, "Content-Type": "application/json"} if body else headers
+        within_s = within_s or QUESTION_S
         try:
             endpoint = lapi.Endpoint.parse(self.settings.url)
             async with asyncio.timeout(within_s), lapi.request(endpoint, method, path, given, body) as answer:
                 if answer.status in (429, 502, 503, 504):  # a proxy before it, or its own brake
-                    raise LapiError("unreachable", f"it answers with status {answer.status}")
+                    raise LapiError("unreachable", f"it answers with status {answer.status}", answer.status != 429)
                 yield answer
         except TimeoutError:
             raise self.fault(LapiError("timeout", f"no answer within {within_s:g} s", True)) from None
