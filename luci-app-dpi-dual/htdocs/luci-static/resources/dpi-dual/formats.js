@@ -42,7 +42,7 @@ function isNetwork(text) {
 	const [ address, length, more ] = text.split('/');
 	if (more !== undefined)
 		return false;
-	const bits = isIPv4(address) ? 32 : isIPv6(address) && !address.includes('%') ? 128 : -1;
+	const bits = isIPv4(address) ? 32 : isIPv6(address) ? 128 : -1;
 	return bits > 0 && (length === undefined || (/^[0-9]{1,3}$/.test(length) && +length <= bits));
 }
 
