@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = Path(os.environ.get("DPI_LAB_DIRECTORY") or ROOT / ".lab")
 RECORD = DIRECTORY / "lab.json"
 PASSWORD = DIRECTORY / "password"
+VIEWER_PASSWORD = DIRECTORY / "viewer-password"
 
 #: The lab's run-time directory is a private one with a short name: a unix socket's path has 107 bytes at most.
 PREFIX = "dpi-lab-"
@@ -66,6 +68,15 @@ def write(record: dict[str, Any], path: Path = RECORD) -> None:
         json.dump(record, file, indent=1)
         file.write("\n")
     temporary.replace(path)
+
+
+def password(path: Path) -> str:
+    """The password in that file, made up when there is none: the same one each time the lab runs here."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(4) + "\n")
+    return path.read_text(encoding="ascii").strip()
 
 
 def remove(path: Path = RECORD) -> None:

@@ -240,6 +240,8 @@ class Lab:
         descriptor = self._options.listener.fileno()
         arguments = ["--socket", str(self.directory / "ubus.sock"), "--listen-fd", str(descriptor), "--user", USER]
         arguments += ["--acl", str(ACL), "--password-file", str(record.PASSWORD)]
+        arguments += ["--viewer-password-file", str(record.VIEWER_PASSWORD)]
+        arguments += ["--config", self.environment["DPI_DUAL_CONFIG_DIR"], "--init", self.environment["DPI_DUAL_INIT"]]
         return self._in_router("gateway", sys.executable, "-m", "lab.gateway", *arguments, pass_fds=(descriptor,))
 
     def _start_engine(self) -> Process:
@@ -258,10 +260,7 @@ class Lab:
         return sum(counted.total_bytes for counted in self.network.client_bytes().values())
 
     def _write_record(self, ready: bool = False) -> None:
-        if not record.PASSWORD.exists():
-            descriptor = os.open(record.PASSWORD, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_hex(4) + "\n")
+        password, viewer_password = record.password(record.PASSWORD), record.password(record.VIEWER_PASSWORD)
         enter = ["nsenter", *(["--user", "--preserve-credentials"] if self._options.rootless else [])]
 
         def inside(host: str) -> list[str]:
@@ -275,7 +274,8 @@ class Lab:
                 "directory": str(self.directory),
                 "url": self.url,
                 "user": USER,
-                "password": record.PASSWORD.read_text(encoding="ascii").strip(),
+                "password": password,
+                "viewer_password": viewer_password,
                 "ubus_socket": self.environment["DPI_LAB_UBUS_SOCKET"],
                 "supervisor_socket": self.environment["DPI_LAB_SUPERVISOR"],
                 "environment": {name: value for name, value in self.environment.items() if name != "PATH"},
@@ -285,12 +285,14 @@ class Lab:
         )
 
     def _invite(self) -> None:
-        password = record.PASSWORD.read_text(encoding="ascii").strip()
+        password, viewer_password = record.password(record.PASSWORD), record.password(record.VIEWER_PASSWORD)
         ends = f"ends by itself after {self._options.duration_s:g} s" if self._options.duration_s else "Ctrl-C ends it"
         print(
             f"\nThe lab runs: {len(self.network.clients)} clients behind a router ({LAN_INTERFACE}, {WAN_INTERFACE}), "
             f"and an internet; {ends}.\n\n"
-            f"  ubus over HTTP  {self.url}/ubus   login {USER}, password {password}\n"
+            f"  in a browser    {self.url}/   login {USER}, password {password}\n"
+            f"                  (to look without changing: login viewer, password {viewer_password})\n"
+            f"  ubus over HTTP  {self.url}/ubus   with the same logins\n"
             "  in another terminal, in this directory:\n"
             "      lab/bin/ubus -v list 'dpi*'\n"
             "      lab/bin/ubus call dpi.status status\n"

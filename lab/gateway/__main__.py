@@ -14,6 +14,7 @@ from lab.gateway.bus import Bus
 from lab.gateway.http import Server, ubus_handler
 from lab.gateway.local import LocalServer
 from lab.gateway.sessions import Login, Sessions, acl_files
+from lab.gateway.site import routes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OWN_ACL = ROOT / "lab" / "acl.d"
@@ -29,6 +30,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     where.add_argument("--listen-fd", type=int, help="a TCP socket that is already bound and was inherited")
     parser.add_argument("--user", default="root")
     parser.add_argument("--password-file", type=Path, help="holds the password; without it nobody can log in")
+    parser.add_argument("--viewer-password-file", type=Path, help="of a second login, `viewer`, that may only look")
+    parser.add_argument("--config", type=Path, help="UCI's directory; with it the LuCI pages are served")
+    parser.add_argument("--init", help="the init script that is told to reload after a commit")
     return parser.parse_args(argv)
 
 
@@ -42,8 +46,11 @@ async def _serve(options: argparse.Namespace) -> None:
     logins = []
     if options.password_file is not None:
         logins.append(Login(options.user, options.password_file.read_text(encoding="utf-8").strip()))
+    if options.viewer_password_file is not None:
+        logins.append(Login("viewer", options.viewer_password_file.read_text(encoding="utf-8").strip(), write=()))
     bus = Bus(options.plugins, Sessions(logins, acl_files(OWN_ACL, *options.acl)))
-    local, web = LocalServer(bus), Server({"/ubus": ubus_handler(bus)})
+    pages = routes(bus, options.config, options.init) if options.config is not None else {}
+    local, web = LocalServer(bus), Server({"/ubus": ubus_handler(bus), **pages})
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

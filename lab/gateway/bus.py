@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -16,7 +16,7 @@ from typing import Any
 from lab.gateway import plugins
 from lab.gateway.plugins import Plugin, PluginFaultError, Signature
 from lab.gateway.sessions import METHODS as SESSION_METHODS
-from lab.gateway.sessions import Sessions
+from lab.gateway.sessions import Answer, Sessions
 from lab.gateway.status import Status
 
 #: A listener that reads slower than events come loses the oldest ones.
@@ -24,15 +24,19 @@ MAX_QUEUED_EVENTS = 256
 
 Event = tuple[str, dict[str, Any]]
 
+#: A method of an object of the gateway's own, with the arguments.
+OwnCall = Callable[[str, dict[str, Any]], Awaitable[Answer]]
+
 
 @dataclass(frozen=True)
 class BusObject:
-    """One name on the bus; `plugin` is None for `session`, which the gateway answers itself."""
+    """One name on the bus: `session`, a plugin, or an object that the gateway answers itself."""
 
     name: str
     number: int
     signature: Signature
     plugin: Plugin | None = None
+    own: OwnCall | None = None
 
 
 @dataclass
@@ -99,10 +103,17 @@ class Bus:
     def find(self, name: str) -> BusObject | None:
         return self._objects.get(name)
 
+    def add(self, name: str, signature: Signature, call: OwnCall) -> None:
+        """Puts an object of the gateway's own on the bus."""
+        self._objects[name] = BusObject(name, _object_number(), signature, own=call)
+        self._objects = dict(sorted(self._objects.items()))
+
     async def call(
         self, target: BusObject, method: str, arguments: dict[str, Any]
     ) -> list[tuple[Status, dict[str, Any] | None]]:
         """Invokes a method; nearly always one answer (`session list` gives one a session)."""
+        if target.own is not None:
+            return [await target.own(method, arguments)]
         if target.plugin is None:
             answer = self.sessions.call(method, arguments)
             return answer if isinstance(answer, list) else [answer]

@@ -35,6 +35,7 @@ class Request:
     path: str
     headers: dict[str, str]
     body: bytes = b""
+    query: str = ""
 
 
 @dataclass
@@ -96,7 +97,7 @@ def _bearer(value: str) -> str:
 
 
 class Server:
-    """Serves handlers by the first part of the path (`/ubus`, later `/luci-static` and the like)."""
+    """Serves handlers by the first part of the path (`/ubus`, `/luci-static` and the like)."""
 
     def __init__(self, routes: dict[str, Handler]) -> None:
         self._routes = routes
@@ -143,7 +144,8 @@ class Server:
             page = f"<h1>{problem.reason}</h1>".encode()
             await _send(writer, version, Response(problem.code, problem.reason, "text/html", page, close=True), False)
             return False
-        request = Request(method, unquote(target.split("?", 1)[0]), headers, body)
+        path, _, query = target.partition("?")
+        request = Request(method, unquote(path), headers, body, query)
         response = await self._handler(request.path)(request)
         keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close" and not response.close
         await _send(writer, version, response, keep, method == "HEAD")
@@ -153,10 +155,10 @@ class Server:
         for prefix, handler in self._routes.items():
             if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
                 return handler
-        return _not_found
+        return not_found
 
 
-async def _not_found(request: Request) -> Response:
+async def not_found(request: Request) -> Response:
     page = b"<h1>Not Found</h1>The requested URL was not found on this server."
     return Response(404, "Not Found", "text/html", page)
 

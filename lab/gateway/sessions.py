@@ -36,7 +36,7 @@ METHODS: Signature = {
     "login": {"username": "String", "password": "String", "timeout": "Integer"},
 }
 
-_TYPES: dict[str, type] = {"String": str, "Integer": int, "Array": list, "Table": dict}
+_TYPES: dict[str, type] = {"String": str, "Integer": int, "Array": list, "Table": dict, "Boolean": bool}
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class Sessions:
         self._setup_acls(null, None)
         self._sessions = {NULL_SESSION: null}
 
-    def find(self, sid: object) -> Session | None:
-        """The living session with this id; using it starts its timeout again."""
+    def find(self, sid: object, touch: bool = True) -> Session | None:
+        """The living session with this id; using it starts its timeout again, unless it is only looked for."""
         session = self._sessions.get(sid) if isinstance(sid, str) else None
         if session is None:
             return None
@@ -129,7 +129,8 @@ class Sessions:
         if session.timeout_s > 0 and now - session.touched_at >= session.timeout_s:
             del self._sessions[session.sid]
             return None
-        session.touched_at = now
+        if touch:
+            session.touched_at = now
         return session
 
     def allowed(self, sid: str, target: str, function: str) -> bool:
@@ -142,7 +143,7 @@ class Sessions:
         parameters = METHODS.get(method)
         if parameters is None:
             return Status.METHOD_NOT_FOUND, None
-        given = {name: arguments[name] for name, kind in parameters.items() if _is_of_kind(arguments.get(name), kind)}
+        given = typed(arguments, parameters)
         if method == "create":
             session = self._create(given.get("timeout", DEFAULT_TIMEOUT_S))
             return (Status.OK, self._dump(session)) if session else (Status.UNKNOWN_ERROR, None)
@@ -235,10 +236,17 @@ class Sessions:
         }
 
 
+def typed(arguments: dict[str, Any], parameters: dict[str, str]) -> dict[str, Any]:
+    """The arguments that are known and of their type; rpcd's own objects overlook the rest."""
+    return {name: arguments[name] for name, kind in parameters.items() if _is_of_kind(arguments.get(name), kind)}
+
+
 def _is_of_kind(value: Any, kind: str) -> bool:
     """blobmsg's view of types: true is no integer, nor is what needs more than 32 bits."""
+    if isinstance(value, bool):
+        return kind == "Boolean"
     if isinstance(value, int):
-        return kind == "Integer" and not isinstance(value, bool) and -(1 << 31) <= value < 1 << 31
+        return kind == "Integer" and -(1 << 31) <= value < 1 << 31
     return isinstance(value, _TYPES[kind])
 
 
