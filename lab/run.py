@@ -115,6 +115,7 @@ class Lab:
             **published.environment(self.directory),
             "DPI_LAB_SUPERVISOR": str(self.directory / "supervisor.sock"),
             "DPI_LAB_UBUS_SOCKET": str(self.directory / "ubus.sock"),
+            "DPI_LAB_HOSTNAME": "lab-router",
             # events go out through `ubus send`, as on a router
             "PATH": f"{ROOT / 'lab' / 'bin'}:{os.environ['PATH']}",
         }

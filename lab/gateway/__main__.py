@@ -14,6 +14,7 @@ from lab.gateway.bus import Bus
 from lab.gateway.http import Server, ubus_handler
 from lab.gateway.local import LocalServer
 from lab.gateway.sessions import Login, Sessions, acl_files
+from lab.gateway.site import ACL as LUCI_ACL
 from lab.gateway.site import routes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -48,7 +49,8 @@ async def _serve(options: argparse.Namespace) -> None:
         logins.append(Login(options.user, options.password_file.read_text(encoding="utf-8").strip()))
     if options.viewer_password_file is not None:
         logins.append(Login("viewer", options.viewer_password_file.read_text(encoding="utf-8").strip(), write=()))
-    bus = Bus(options.plugins, Sessions(logins, acl_files(OWN_ACL, *options.acl)))
+    own = [OWN_ACL] if options.config is None else [OWN_ACL, LUCI_ACL]
+    bus = Bus(options.plugins, Sessions(logins, acl_files(*own, *options.acl)))
     pages = routes(bus, options.config, options.init) if options.config is not None else {}
     local, web = LocalServer(bus), Server({"/ubus": ubus_handler(bus), **pages})
     stop = asyncio.Event()

@@ -260,13 +260,24 @@ def _page(title: str, body: str, code: int = 200, reason: str = "OK", language: 
 
 def _login_form(name: str, failed: bool) -> str:
     wrong = '<div class="alert-message error" role="alert">Invalid username and/or password! Please try again.</div>'
-    return f"""<form method="post" class="cbi-map login">
+    return _LOGIN.format(wrong=wrong if failed else "", name=html.escape(name or "root"))
+
+
+_LOGIN = """<form method="post" class="cbi-map login">
 <h2>Authorization required</h2>
-{wrong if failed else ""}
-<div class="cbi-value"><label class="cbi-value-title" for="luci_username">Username</label>
-<div class="cbi-value-field"><input name="luci_username" id="luci_username" autocomplete="username" value="{html.escape(name or "root")}"></div></div>
-<div class="cbi-value"><label class="cbi-value-title" for="luci_password">Password</label>
-<div class="cbi-value-field"><input name="luci_password" id="luci_password" type="password" autocomplete="current-password" autofocus></div></div>
+{wrong}
+<div class="cbi-value">
+<label class="cbi-value-title" for="luci_username">Username</label>
+<div class="cbi-value-field">
+<input name="luci_username" id="luci_username" autocomplete="username" value="{name}">
+</div>
+</div>
+<div class="cbi-value">
+<label class="cbi-value-title" for="luci_password">Password</label>
+<div class="cbi-value-field">
+<input name="luci_password" id="luci_password" type="password" autocomplete="current-password" autofocus>
+</div>
+</div>
 <div class="cbi-page-actions"><button class="btn cbi-button-positive important">Log in</button></div>
 </form>"""
 

@@ -18,12 +18,13 @@ from lab.record import ROOT
 
 APPLICATION = ROOT / "luci-app-dpi-dual"
 RUNTIME = ROOT / "lab" / "luci"
+ACL = RUNTIME / "acl.d"
 
 _NETWORK = Path("/sys/class/net")
 
 
 def routes(bus: Bus, config: Path, init: str | None) -> dict[str, Handler]:
-    """Puts LuCI's own objects on the bus; the handlers by path. `init` is the script whose `reload` follows a commit."""
+    """Puts LuCI's own objects on the bus; the handlers by path. `init reload` follows a commit."""
     uci = UciObject(config, bus.sessions, reloader(init))
     bus.add("uci", METHODS, uci.call)
     bus.add("luci", {"getFeatures": {}}, _luci)

@@ -35,7 +35,7 @@ class Row:
 
 
 class StagedPackage:
-    """`changes` is what rpcd's `changes` answers: `[command, section, …]`, in order; they are replayed on what is committed."""
+    """`changes` is what rpcd's `changes` answers: `[command, section, …]`; they are replayed on what is committed."""
 
     def __init__(self, name: str, directory: str) -> None:
         self.name = name
