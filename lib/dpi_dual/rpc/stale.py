@@ -90,7 +90,8 @@ def overview(
         },
         "correlation": {
             "state": state["correlation"],
-            "threats_correlated": len(records),
+            # The file has the newest only; they are numbered from the first.
+            "threats_correlated": max((record["id"] for record in records if type(record["id"]) is int), default=0),
             "open": sum(record["state"] == "new" for record in records),
             "banned": sum(record["state"] == "crowdsec_ban" for record in records),
             "auto_ban": settings.correlation.auto_ban,

@@ -28,7 +28,8 @@
  *     update([ { name, value }, … ])     largest first
  *
  *   sparkline(options)  a small curve in a line of text or a card
- *     title, format(value) -> string, step: true for a step curve (reputation), width, height (px), min, max
+ *     title, format(value) -> string, step: true for a step curve (reputation), width, height (px), min, max,
+ *     stretch: true to be drawn as wide as its box
  *     update([ [ at, value ], … ])
  *
  * In line() the left and right arrow keys, Home and End move a cursor whose figures are read out below the chart;
@@ -412,13 +413,14 @@ const sparkline = options => {
 	const path = svg('path', { 'class': 'dpi-line dpi-c0' });
 	const end = svg('circle', { 'class': 'dpi-fill dpi-c0', 'r': 2.5, 'visibility': 'hidden' });
 	const canvas = svg('svg', {
-		...words.attributes, 'class': 'dpi-sparkline', 'width': width, 'height': height, 'viewBox': `0 0 ${width} ${height}`
+		...words.attributes, 'class': 'dpi-sparkline', 'width': width, 'height': height, 'viewBox': `0 0 ${width} ${height}`,
+		'preserveAspectRatio': options.stretch ? 'none' : null
 	}, [ ...words.nodes, svg('line', { 'class': 'dpi-base', 'x1': 0, 'x2': width, 'y1': height - 1, 'y2': height - 1 }), path, end ]);
 	return {
 		node: canvas,
 		update: points => {
 			const some = points.filter(point => point[1] != null);
-			end.setAttribute('visibility', some.length ? 'visible' : 'hidden');
+			end.setAttribute('visibility', some.length && !options.stretch ? 'visible' : 'hidden');
 			if (!some.length) {
 				path.setAttribute('d', '');
 				words.say(_('No figures for this period yet.'));

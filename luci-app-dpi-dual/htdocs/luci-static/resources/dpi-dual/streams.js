@@ -66,11 +66,11 @@ const CARDS = {
 	},
 	lan: {
 		title: _('LAN flows'), about: _('clients, passive'),
-		unit: _('LAN traffic'), big: answer => tables.rate(answer.lan.rx_rate_bps + answer.lan.tx_rate_bps),
+		unit: _('LAN traffic'), big: answer => answer.lan.state == 'running' ? tables.rate(answer.lan.rx_rate_bps + answer.lan.tx_rate_bps) : '–',
 		curve: points => points.map(point => [ point[0], point[2] ]), format: tables.rate,
 		rows: lan => [
 			[ _('Active clients'), tables.count(lan.active_clients) ],
-			[ _('Down, up'), `${tables.rate(lan.tx_rate_bps)}, ${tables.rate(lan.rx_rate_bps)}` ],
+			[ _('Down, up'), lan.state == 'running' ? `${tables.rate(lan.tx_rate_bps)}, ${tables.rate(lan.rx_rate_bps)}` : '–' ],
 			[ _('Destinations'), tables.count(lan.unique_destinations) ],
 			[ _('Protocols'), tables.count(lan.detected_protocols) ],
 			[ _('Counted by'), SOURCES[lan.source] ?? lan.source ]

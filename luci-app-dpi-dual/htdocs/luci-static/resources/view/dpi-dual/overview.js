@@ -128,7 +128,7 @@ const threat_table = () => tables.create({
 const scorecard = () => {
 	const level = E('span', {});
 	const events = E('b', {}), open = E('b', {}), banned = E('b', {});
-	const trend = charts.sparkline({ title: _('Events by the hour, last day'), width: 260, height: 44 });
+	const trend = charts.sparkline({ title: _('Events by the hour, last day'), width: 260, height: 44, stretch: true, step: true });
 	const kinds = charts.bars({ title: _('Events by category'), name_title: _('Category'), value_title: _('Events'), empty: _('No event in the last day.') });
 	const offenders = charts.bars({ title: _('Worst offenders'), name_title: _('Address'), value_title: _('Reputation'), format: value => tables.decimal(value, 0), empty: _('Nobody has a bad reputation.') });
 	const pair = (label, node) => [ E('dt', {}, [ label ]), E('dd', {}, [ node ]) ];
