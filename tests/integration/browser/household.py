@@ -125,12 +125,13 @@ class Agent:
         now = int(time.time() * 1000)
         messages: list[dict[str, Any]] = []
         for client, flow in self._pairs():
-            total = (1 + self._grown) * (client + 1) * 1000 * (flow + 1)
+            step = (client + 1) * 1000 * (flow + 1)
+            total = (1 + self._grown) * step
             counted = {
                 "digest": f"{client * self._each + flow:040x}",
                 "last_seen_at": now,
-                "local_bytes": total // 10,
-                "other_bytes": total - total // 10,
+                "local_bytes": step // 10,
+                "other_bytes": step - step // 10,
                 "total_bytes": total,
                 "local_packets": 5,
                 "other_packets": 9,

@@ -11,9 +11,9 @@
 
 /* What was correlated about whom, newest first. One call a poll brings the newest events and the figures. */
 
-const PAGE = 50;
+const PAGE = 30;
 /* Cards on the page; who reads on leaves the first ones behind. */
-const MOST = 200;
+const MOST = 150;
 
 const LEVELS = {
 	calm: [ _('calm'), 'ok' ], low: [ _('low'), '' ], medium: [ _('medium'), 'warning' ],
@@ -66,7 +66,7 @@ return view.extend({
 		this.cards.clear();
 		this.waiting = [];
 		this.gap = false;
-		this.trimmed = false;
+		this.trimmed = 0;
 		this.list.replaceChildren();
 		this.append(answer.threats ?? []);
 		this.newest = Math.max(this.newest, ...(answer.threats ?? []).map(record => record.id));
@@ -110,7 +110,7 @@ return view.extend({
 				const [ id, card ] = this.cards.entries().next().value;
 				card.node.remove();
 				this.cards.delete(id);
-				this.trimmed = true;
+				this.trimmed++;
 			}
 		});
 		this.say();
@@ -259,14 +259,14 @@ return view.extend({
 				? tables.empty(_('Nothing has happened yet.'), _('Attacks on the published services, risky flows and decisions of CrowdSec appear here. To see one, correlate an address by hand on the Overview page.'))
 				: tables.empty(_('No event fits the filters.'), _('Widen the period or the score, or show all events.'))));
 		const text = empty ? '' : this.cards.size >= this.total ? N_(this.total, '%s event', '%s events').format(tables.count(this.total))
-			: _('%s of %s events shown').format(tables.count(this.cards.size), tables.count(this.total));
+			: _('%s–%s of %s events').format(tables.count(this.trimmed + 1), tables.count(this.trimmed + this.cards.size), tables.count(this.total));
 		if (this.said.textContent != text)
 			this.said.textContent = text;
 		this.load_more.hidden = this.next == '' || empty;
 		const fresh = this.waiting.length, label = this.trimmed && !fresh ? _('Back to the newest')
 			: this.gap ? _('More than %s new events').format(tables.count(fresh))
 			: N_(fresh, '%s new event', '%s new events').format(tables.count(fresh));
-		this.arrived.hidden = fresh == 0 && !this.trimmed;
+		this.arrived.hidden = fresh == 0 && this.trimmed == 0;
 		if (!this.arrived.hidden && this.arrived.textContent != label)
 			this.arrived.textContent = label;
 	},
@@ -300,7 +300,7 @@ return view.extend({
 	render: function(answer) {
 		this.cards = new Map();  // number → card, newest first
 		this.waiting = [];
-		this.newest = 0;
+		this.newest = this.trimmed = this.total = 0;
 		const field = (name, title, input) => {
 			input.id = `dpi-filter-${name}`;
 			return E('div', { 'class': 'dpi-entry' }, [ E('label', { 'for': input.id }, [ title ]), input ]);
