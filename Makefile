@@ -73,9 +73,14 @@ define Package/secubox-dpi-dual/prerm
 exit 0
 endef
 
+# opkg leaves the directories.
 define Package/secubox-dpi-dual/postrm
 #!/bin/sh
-[ -n "$${IPKG_INSTROOT}" ] || [ "$${PKG_UPGRADE}" = 1 ] || /etc/init.d/rpcd reload
+[ -z "$${IPKG_INSTROOT}" ] && [ "$${PKG_UPGRADE}" != 1 ] || exit 0
+for directory in $$(find /usr/lib/dpi-dual /usr/share/dpi-dual -type d 2>/dev/null | sort -r); do
+	rmdir "$$directory" 2>/dev/null
+done
+/etc/init.d/rpcd reload
 exit 0
 endef
 

@@ -1,4 +1,4 @@
-"""`make package`: the wheel and both packages, without OpenWrt's build system: `python -m openwrt [--out DIRECTORY]`."""
+"""`make package`: the wheel and both packages, without OpenWrt's build system: `python -m openwrt [--out WHERE]`."""
 
 from __future__ import annotations
 
