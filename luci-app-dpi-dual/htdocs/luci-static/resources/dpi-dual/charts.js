@@ -8,7 +8,7 @@
  *
  *   line(options)       figures over time
  *     title             what it shows (the chart's accessible name)
- *     series            [ { name, format(value) -> string, lane: 0, kind: 'line' | 'area' | 'step' | 'dots' } ]; lanes are strips one
+ *     series            [ { name, format(value) -> string, lane: 0, kind: 'line' | 'area' | 'step' | 'dots' | 'column' } ]; lanes are strips one
  *                       above another over one time axis, each with a y axis of its own, for figures of different units
  *     lanes             names of the strips, e.g. [ _('WAN'), _('Web') ] (optional)
  *     height            px a lane (default 150)
@@ -16,6 +16,7 @@
  *     update({ points, interval_s, since, until, max })
  *       points          [ [ at, value of series 0, value of series 1, … ], … ] by rising `at` (Unix seconds);
  *                       null is a gap; so is a step of more than 1.5 × interval_s (0 or absent: no gaps are looked for)
+ *       interval_s      is also how long a 'column' stands for, from its `at` on; columns of one lane stand side by side
  *       since, until    ends of the x axis (default: first and last point); max: [ top of lane 0, … ] (default: the data's)
  *
  *   bars(options)       horizontal bars with name and value, largest as given; a real table to screen readers
@@ -102,7 +103,8 @@ const line = options => {
 
 	const marks = svg('g', { 'class': 'dpi-axis' });
 	const curves = series.map(entry => ({
-		area: entry.kind == 'area' ? svg('path', { 'class': `dpi-area dpi-c${entry.i % 6}` }) : null,
+		area: entry.kind == 'area' ? svg('path', { 'class': `dpi-area dpi-c${entry.i % 6}` })
+			: entry.kind == 'column' ? svg('path', { 'class': `dpi-fill dpi-column${entry.i % 2} dpi-c${entry.i % 6}` }) : null,
 		path: svg('path', { 'class': `dpi-line dpi-c${entry.i % 6} dpi-dash${entry.i % 4}`, 'vector-effect': 'non-scaling-stroke' })
 	}));
 	const cursor = svg('g', { 'class': 'dpi-cursor', 'visibility': 'hidden' });
@@ -182,7 +184,17 @@ const line = options => {
 			for (const at of ticks.found)
 				drawn.push(svg('line', { 'x1': x(at), 'x2': x(at), 'y1': from, 'y2': from + height, 'class': 'dpi-grid' }));
 			for (const entry of entries) {
-				const runs = pieces(entry, x, y), base = from + height;
+				const base = from + height;
+				if (entry.kind == 'column') {
+					const wide = Math.max(2, x(since + data.interval_s) - x(since)) * 0.8 / entries.length, place = entries.indexOf(entry);
+					curves[entry.i].area.setAttribute('d', points.filter(point => point[entry.i + 1] > 0).map(point => {
+						// What is there is seen, however little it is beside the rest.
+						const at = x(point[0]) + wide / 8 + place * wide, up = Math.min(y(point[entry.i + 1]), base - 1);
+						return `M${at.toFixed(1)} ${base}V${up.toFixed(1)}h${wide.toFixed(1)}V${base}Z`;
+					}).join(''));
+					continue;
+				}
+				const runs = pieces(entry, x, y);
 				const corner = (p, i) => i == 0 ? `M${p[0].toFixed(1)} ${p[1].toFixed(1)}`
 					: `${entry.kind == 'step' ? `H${p[0].toFixed(1)}` : ''}L${p[0].toFixed(1)} ${p[1].toFixed(1)}`;
 				const trace = run => run.length == 1 ? `M${run[0][0].toFixed(1)} ${run[0][1].toFixed(1)}h.1` : run.map(corner).join('');

@@ -10,6 +10,7 @@
  *
  *   create({ close(), period(name), destinations(client) }) -> { node, heading, update(answer of dpi.lan client) }
  *   history({ title, period(name) }) -> { node, update(answer of dpi.lan history) }: a chart and its choice of steps
+ *   shares(title, name) -> { node, update(rows, key) }: bars of the ten largest
  *   flow_columns, destination_columns: how flows and destinations are shown everywhere
  */
 
@@ -17,8 +18,10 @@ const PERIODS = {
 	hour: { title: _('Hours'), step_s: 3600 },
 	day: { title: _('Days'), step_s: 86400 },
 	week: { title: _('Weeks'), step_s: 604800 },
-	month: { title: _('Months'), step_s: 0 }
+	month: { title: _('Months'), step_s: 2592000 }
 };
+
+const FEWEST = 12;
 
 const when = at => E('span', { 'title': tables.time(at) }, [ tables.age(at) ]);
 
@@ -66,8 +69,8 @@ const history = options => {
 		title: options.title,
 		height: 150,
 		series: [
-			{ name: _('Received'), format: tables.bytes, kind: 'step' },
-			{ name: _('Sent'), format: tables.bytes, kind: 'step' }
+			{ name: _('Received'), format: tables.bytes, kind: 'column' },
+			{ name: _('Sent'), format: tables.bytes, kind: 'column' }
 		],
 		empty: _('Nothing has been counted yet: the first figures come within a minute.')
 	});
@@ -91,9 +94,14 @@ const history = options => {
 			sum.textContent = points.length == 0 ? '' : unsplit
 				? _('%s in all, %s of it in a direction that nobody told').format(tables.bytes(answer.bytes), tables.bytes(unsplit))
 				: _('%s in all').format(tables.bytes(answer.bytes));
+			const step_s = PERIODS[answer.period]?.step_s ?? 3600;
+			const last = points[points.length - 1];
+			const until = last ? last.start_at + last.seconds : tables.now();
 			curve.update({
 				points: points.map(point => [ point.start_at, point.bytes_in, point.bytes_out ]),
-				interval_s: PERIODS[answer.period]?.step_s ?? 0
+				interval_s: step_s, until: until,
+				// A few columns do not fill the whole width.
+				since: Math.min(points[0]?.start_at ?? until, until - FEWEST * step_s)
 			});
 		}
 	};
@@ -104,7 +112,8 @@ const shares = (title, name) => {
 	return {
 		node: E('section', { 'class': 'dpi-card' }, [ E('h4', {}, [ title ]), chart.node ]),
 		update: (rows, key) => chart.update(rows.slice(0, 10).map(row => ({
-			name: row[key] || '–', value: row.bytes, note: N_(row.flows, '%s flow', '%s flows').format(tables.count(row.flows))
+			name: row[key] || '–', value: row.bytes, note: N_(row.flows, '%s flow', '%s flows').format(tables.count(row.flows)),
+			...(row.open ? { open: row.open } : {})
 		})))
 	};
 };
@@ -120,7 +129,7 @@ const create = options => {
 
 	const destinations = tables.create({
 		caption: _('Destinations of this client'), columns: destination_columns, id: destination_id, page: 10,
-		empty: tables.empty(_('No destination yet.'), _('Addresses outside the LAN appear here as soon as this client talks to one.'))
+		empty: tables.empty(_('No destination yet.'), _('Addresses outside the LAN appear here. Of one that very many clients talk to, only the first ones are remembered.'))
 	});
 	const all = E('button', { 'type': 'button', 'class': 'btn cbi-button', 'click': () => options.destinations(shown) });
 	const flows = tables.create({
@@ -198,6 +207,6 @@ const strip = rows => rows.map(([ name, label, text ]) => E('div', {}, [
 ]));
 
 return baseclass.extend({
-	create: create, history: history, strip: strip, when: when, kind: kind,
+	create: create, history: history, shares: shares, strip: strip, when: when, kind: kind,
 	destination_columns: destination_columns, destination_id: destination_id, flow_id: flow_id, flow_columns: flow_columns
 });

@@ -162,10 +162,24 @@ return view.extend({
 		});
 
 		const past = client.history({ title: _('Bytes of the whole LAN'), period: name => this.go({ period: name }) });
+		const applications = client.shares(_('Largest applications of this time'), _('Application'));
+		const clients = client.shares(_('Largest clients of this time'), _('Client'));
 		this.history = {
-			node: E('div', { 'class': 'dpi-card' }, [ past.node ]),
+			node: E('div', {}, [
+				E('div', { 'class': 'dpi-card dpi-block' }, [ past.node ]),
+				E('div', { 'class': 'dpi-cards dpi-pair' }, [ applications.node, clients.node ])
+			]),
 			ask: () => dpi.lan.history({ period: this.at.period, figures: true }),
-			update: past.update
+			update: answer => {
+				past.update(answer);
+				applications.update(answer.applications ?? [], 'application');
+				const list = answer.clients ?? [];
+				const twice = row => list.some(other => other !== row && other.hostname == row.hostname);
+				clients.update(list.map(row => ({
+					...row, name: !row.hostname ? row.client : twice(row) ? `${row.hostname} (${row.client})` : row.hostname,
+					open: row.client.includes(':') ? () => this.go({ client: row.client }) : null
+				})), 'name');
+			}
 		};
 
 		this.one = client.create({

@@ -231,7 +231,7 @@ return view.extend({
 		if (failed) {
 			if (anew) {
 				this.fill({ threats: [] });
-				this.say(mine ? tables.empty(_('This filter cannot be used.'), String(answer.error)) : null);
+				this.say(mine ? tables.empty(_('This filter cannot be used.'), _('Write an address, a network such as 198.51.100.0/24, or the MAC of a client.')) : null);
 			}
 			return;
 		}
