@@ -23,7 +23,7 @@ FORBIDDEN = {
     r"\beval\(|\bnew Function\b|setTimeout\(\s*['\"`]": "code from text",
     r"#[0-9A-Fa-f]{3}(?:[0-9A-Fa-f]{3})?\b(?=['\";\s])|\brgba?\(|\bhsla?\(": "a colour that no theme can change",
     r"^\s*var ": "var",
-    r"location\.reload|location\.href\s*=": "a page that reloads itself",
+    r"location\.reload": "a page that reloads itself",
     r"https?://(?!127\.0\.0\.1|www\.w3\.org/)[a-z]": "an address outside the router",
     r"console\.(?:log|debug)": "a message for developers",
 }
