@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.row import Row
 
 #: Measurement → module; each has `measure() -> list[Row]`.
-MEASUREMENTS = ("plugin", "ingest", "memory", "idle", "mirror", "correlation", "proxy", "waf")
+MEASUREMENTS = ("plugin", "ingest", "memory", "idle", "mirror", "correlation", "proxy", "waf", "overview")
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from typing import Any
 
-from dpi_dual.engine.series import COLUMNS, EARLIEST_AT, KEEP_S, POINTS, STEP_S, Series
+from dpi_dual.engine.series import (
+    COLUMNS,
+    EARLIEST_AT,
+    KEEP_S,
+    OVERVIEW_BYTES,
+    OVERVIEW_POINTS,
+    POINTS,
+    STEP_S,
+    Series,
+)
 
 NOON = 1_800_000_000.0
 
@@ -84,3 +95,41 @@ def test_a_database_that_fails_is_a_problem_until_it_works_again() -> None:
     db.execute("ALTER TABLE away RENAME TO series")
     _feed(series, source, 2, NOON + 1000)
     assert series.problems() == []
+
+
+def _recent(series: Series, span: str, now: float, since: float = 0.0) -> dict[str, Any]:
+    return series.recent(span, now, since)
+
+
+def test_polls_get_whole_steps_and_then_only_what_is_new() -> None:
+    series, source, _ = _series()
+    start = NOON // 900 * 900
+    end = _feed(series, source, KEEP_S // STEP_S + 45, start)
+    whole = _recent(series, "24h", end)
+    points = whole["points"]
+    assert len(points) == OVERVIEW_POINTS
+    assert whole["until_at"] == end
+    assert {tuple(point[1:]) for point in points[:-1]} == {(900, 2700, 3600, 4500)}
+    assert points[-1][0] + 900 > end
+    following = _recent(series, "24h", end, since=points[-1][0])
+    assert following["points"] == points[-1:]
+
+
+def test_polls_stay_light_when_figures_are_beyond_any_link() -> None:
+    series, _, db = _series()
+    for step in range(60):
+        db.execute("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", (int(NOON) + 10 * step, *(10**17,) * 5))
+    answer = _recent(series, "10m", NOON + 600)
+    assert len(json.dumps(answer["points"], separators=(",", ":"))) <= OVERVIEW_BYTES
+    assert answer["points"][-1][0] == NOON + 580
+
+
+def test_a_poll_of_an_empty_series_is_an_answer() -> None:
+    series, _, _ = _series()
+    assert _recent(series, "10m", NOON) == {
+        "range": "10m",
+        "interval_s": 10,
+        "until_at": 0,
+        "columns": ["at", "tap_bytes", "lan_bytes", "mitm_requests", "mitm_threats"],
+        "points": [],
+    }

@@ -23,7 +23,7 @@ EARLIEST_AT = 1_704_067_200
 OVERVIEW_STEP_S = {"10m": STEP_S, "24h": 900}
 OVERVIEW_POINTS = 96
 OVERVIEW_COLUMNS = ("tap_bytes", "lan_bytes", "mitm_requests", "mitm_threats")
-OVERVIEW_BYTES = 4800
+OVERVIEW_BYTES = 5600
 
 COLUMNS = ("tap_bytes", "tap_flows", "lan_bytes", "mitm_requests", "mitm_threats")
 
