@@ -200,15 +200,15 @@ function addWeights(section) {
 	const levels = options.sections.correlation.options.sensitivity.choices.filter(([ level ]) => FACTORS[level]);
 	const events = options.sections.scoring.options;
 
-	o.renderWidget = () => E('table', { 'class': 'dpi-table' }, [
+	o.renderWidget = () => E('table', { 'class': 'dpi-table', 'style': 'font-size: 90%' }, [
 		E('thead', [ E('tr', [
 			E('th', { 'scope': 'col' }, [ _('Event') ]),
-			...levels.map(([ , label ]) => E('th', { 'scope': 'col', 'class': 'dpi-number' }, [ label ]))
+			...levels.map(([ , label ]) => E('th', { 'scope': 'col', 'class': 'dpi-number', 'style': 'white-space: normal' }, [ label ]))
 		]) ]),
 		E('tbody', Object.keys(events).map(event => E('tr', [
 			E('th', { 'scope': 'row' }, [ events[event].title ]),
 			...levels.map(([ level ]) => E('td', { 'class': 'dpi-number' },
-				[ String(+(events[event].default * FACTORS[level]).toFixed(1)) ]))
+				[ tables.decimal(events[event].default * FACTORS[level]) ]))
 		])))
 	]);
 	o.depends({ sensitivity: 'custom', '!reverse': true });
@@ -242,7 +242,7 @@ function addSecrets(parent, tab, of) {
 /** What the engine makes of the settings it has read. */
 function verdict(health) {
 	const problems = Array.isArray(health?.problems) ? health.problems : [];
-	const about = problems.filter(problem => String(problem.code).startsWith('config_'));
+	const about = problems.filter(problem => String(problem.code).startsWith('config_') && problem.severity !== 'info');
 	const others = problems.length - about.length;
 	const down = dpi.failed(health) || health.engine !== 'running';
 	const overview = E('a', { 'href': L.url('admin/secubox/dpi-dual/overview') },
