@@ -130,5 +130,5 @@ class Scene:
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """An asyncio test, for ten seconds at most."""
-    asyncio.run(asyncio.wait_for(work(), 10))
+    """An asyncio test, for a minute at most."""
+    asyncio.run(asyncio.wait_for(work(), 60))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dpi_dual
+from dpi_dual.correlation.bus import IDLE_S, Bus, find_ubus, run_process
 from dpi_dual.model import Problem
 
 QUEUED = 200
@@ -20,7 +20,6 @@ QUEUED = 200
 BATCH = 20
 #: ubus events a second; a flood of threats is not to become a flood of processes.
 EVENTS_S = 5.0
-EVENT_TIMEOUT_S = 5.0
 POST_TIMEOUT_S = 60.0
 RETRY_S = (2.0, 5.0, 15.0, 60.0, 300.0)
 #: ubus carries more, but an event is to be read at a glance.
@@ -30,25 +29,6 @@ _LIBRARY = str(Path(next(iter(dpi_dual.__path__))).resolve().parent)
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from dpi_dual.correlation.webhook import main; sys.exit(main())"
 )
-
-
-async def run_process(command: list[str], given: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
-    """Exit status, output and complaints of a command; TimeoutError or OSError if it did not come to that."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            out, complaint = await process.communicate(given)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, out, complaint
 
 
 async def _post(url: str, notifications: list[dict[str, Any]]) -> tuple[int, str]:
@@ -79,7 +59,8 @@ class Outbox:
         """`ubus`: path of the command; None looks for it, '' means there is none."""
         self._send = post
         self._retry_s = retry_s
-        self._ubus = _find_ubus() if ubus is None else ubus
+        self._ubus = find_ubus() if ubus is None else ubus
+        self._bus = Bus(self._ubus)
         self._monotonic = monotonic
         self._urls: tuple[str, ...] = ()
         self._hooks: dict[str, deque[dict[str, Any]]] = {}
@@ -139,19 +120,26 @@ class Outbox:
             group.create_task(self._send_hooks())
 
     async def _send_events(self) -> None:
-        while True:
-            while self._events:
-                name, text = self._events.popleft()
-                try:
-                    status, _, _ = await run_process([self._ubus, "send", name, text], b"", EVENT_TIMEOUT_S)
-                except (OSError, TimeoutError):
-                    status = -1
-                self._counts["ubus_events_failed" if status else "ubus_events_sent"] += 1
-                await asyncio.sleep(1 / EVENTS_S)
-            await asyncio.sleep(0.05)
-            if not self._events:
-                self._wake.clear()
+        try:
+            while True:
+                while self._events:
+                    sent = await self._bus.send(*self._events.popleft())
+                    self._counts["ubus_events_sent" if sent else "ubus_events_failed"] += 1
+                    await asyncio.sleep(1 / EVENTS_S)
+                await asyncio.sleep(0.05)
+                if not self._events:
+                    self._wake.clear()
+                    await self._next_event()
+        finally:
+            await self._bus.rest()
+
+    async def _next_event(self) -> None:
+        try:
+            async with asyncio.timeout(IDLE_S):
                 await self._wake.wait()
+        except TimeoutError:
+            await self._bus.rest()
+            await self._wake.wait()
 
     async def _send_hooks(self) -> None:
         while True:
@@ -197,14 +185,6 @@ class Outbox:
             for url, failure in self._failures.items()
             if url in self._urls
         ]
-
-
-def _find_ubus() -> str:
-    """Path of the command, '' if there is none; `shutil` would load three compression libraries."""
-    for folder in os.environ.get("PATH", "/bin:/usr/bin").split(":"):
-        if folder.startswith("/") and os.access(f"{folder}/ubus", os.X_OK):
-            return f"{folder}/ubus"
-    return ""
 
 
 def _place(url: str) -> str:
