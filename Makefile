@@ -93,7 +93,7 @@ PYTHON  ?= /usr/bin/python3
 PY      := .venv/bin/python
 DESTDIR ?=
 
-.PHONY: help run test lint bench panel install package clean
+.PHONY: help run test lint bench soak panel install package clean
 
 help:
 	@echo 'make run                     a router in network namespaces, analysing real traffic, until Ctrl-C'
@@ -102,6 +102,7 @@ help:
 	@echo 'make test ARGS="-k mirror"   some of them'
 	@echo 'make lint                    ruff and mypy'
 	@echo 'make bench [ROW=ingest]      measurements against their baselines, bench/results.json'
+	@echo 'make soak [MINUTES=20] [SEED=N]   traffic, attacks and a fault every 20 s; nothing may be lost'
 	@echo 'make panel                   the Streamlit panel; DPI_PANEL_URL= is the router'"'"'s address'
 	@echo 'make install DESTDIR=/tmp/x  the tree that a router gets'
 	@echo 'make package [PYTHON=python3.11]  both packages as .ipk for that Python, and the wheel; in dist/'
@@ -123,6 +124,10 @@ lint:
 bench:
 	@PYTHON=$(PYTHON) lab/bootstrap lab
 	@$(PY) -m bench $(if $(ROW),--row $(ROW))
+
+soak:
+	@PYTHON=$(PYTHON) lab/bootstrap lab
+	@$(PY) -m lab.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 panel:
 	@PYTHON=$(PYTHON) lab/bootstrap

@@ -61,6 +61,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         "--port", type=_port, metavar="N", help=f"port on 127.0.0.1 (default {DEFAULT_PORT} or a free one)"
     )
     run.add_argument("--rate", type=float, default=3.0, help="things that each client starts a second (default 3)")
+    run.add_argument("--checkpoint", type=int, metavar="S", help="how often state is copied to flash (default 900)")
     return parser.parse_args(argv)
 
 
@@ -138,7 +139,9 @@ def main(argv: list[str]) -> int:
     from lab.run import Options, run
 
     with listener:
-        return run(Options(listener, options.duration, options.report, options.rate, rootless=entered))
+        return run(
+            Options(listener, options.duration, options.report, options.rate, options.checkpoint, rootless=entered)
+        )
 
 
 if __name__ == "__main__":

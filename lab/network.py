@@ -58,7 +58,7 @@ GUEST, GUEST6 = "192.0.2.77", "2001:db8:2000:77::1"
 #: The devices of the LAN: name → MAC address.
 CLIENT_MACS = {"laptop": "02:00:5e:00:01:64", "phone": "02:00:5e:00:01:65", "tv": "02:00:5e:00:01:66"}
 
-_ROUTER_MAC_LAN = "02:00:5e:00:01:01"
+ROUTER_MAC_LAN = "02:00:5e:00:01:01"
 _ROUTER_MAC_WAN = "02:00:5e:00:02:02"
 _ISP_MAC = "02:00:5e:00:02:01"
 
@@ -216,7 +216,7 @@ class LabNetwork:
         self.internet.mount_over(resolv_conf, "/etc/resolv.conf")
         self.router.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
         self.router.ip_batch(
-            f"link add {LAN_INTERFACE} address {_ROUTER_MAC_LAN} type bridge mcast_snooping 0 forward_delay 0",
+            f"link add {LAN_INTERFACE} address {ROUTER_MAC_LAN} type bridge mcast_snooping 0 forward_delay 0",
             f"link set {LAN_INTERFACE} up",
             f"address add {ROUTER_LAN}/24 dev {LAN_INTERFACE}",
             f"address add {ROUTER_LAN6}/64 dev {LAN_INTERFACE}",

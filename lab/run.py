@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import crowdsec, origin, published, record, report, servers, traffic, visitors
+from lab import crowdsec, origin, published, record, report, servers, site, traffic, visitors
 from lab.gateway.client import CallError, Client
 from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
 from lab.record import ROOT
@@ -65,6 +65,7 @@ class Options:
     duration_s: float | None = None
     report: Path | None = None
     rate: float = 3.0
+    checkpoint_s: int | None = None
     rootless: bool = False
 
 
@@ -194,6 +195,8 @@ class Lab:
                 shutil.copy(file, directory)
         where = str(directory)
         own = {name: str(self.directory / name) for name in ("stats_dir", "flow_dir", "state_dir")}
+        if self._options.checkpoint_s is not None:
+            own["checkpoint_interval"] = str(self._options.checkpoint_s)
         uci.set_options("dpi-dual", "settings", own, where)
         uci.set_options("dpi-dual", "tap", {"mirror_source": [WAN_INTERFACE], "interface": TAP_INTERFACE}, where)
         uci.set_options("dpi-dual", "lan", {"interface": [LAN_INTERFACE]}, where)
@@ -234,7 +237,7 @@ class Lab:
         socket_path = self.environment["DPI_DUAL_NETIFYD_SOCKET"]
         arguments = ["--socket", socket_path, "--internal", LAN_INTERFACE, "--external", TAP_INTERFACE]
         arguments += ["--tick", str(TICK_S)]
-        return self._in_router("netifyd", sys.executable, "-m", "lab.netifyd", *arguments)
+        return self._in_router("netifyd", sys.executable, "-m", "lab.netifyd", *arguments, env=site.with_own_clock())
 
     def _start_gateway(self) -> Process:
         (self.directory / "ubus.sock").unlink(missing_ok=True)
@@ -246,7 +249,7 @@ class Lab:
         return self._in_router("gateway", sys.executable, "-m", "lab.gateway", *arguments, pass_fds=(descriptor,))
 
     def _start_engine(self) -> Process:
-        return self._in_router("engine", sys.executable, str(ROOT / "sbin" / "dpi-duald"))
+        return self._in_router("engine", sys.executable, str(ROOT / "sbin" / "dpi-duald"), env=site.with_own_clock())
 
     def _traffic_of(self, name: str) -> Callable[[], Process]:
         return lambda: traffic.start(self.network, name, rate=self._options.rate)

@@ -1,0 +1,210 @@
+"""A lab in a process of its own, as those see it who drive it from outside: the soak, and the tests of faults.
+
+It lives in a mount namespace of its own, on a small file system of its own: its disk can be filled and frozen, and its
+clock set, without anybody else noticing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab import record
+from lab.gateway.client import CallError, Client
+from lab.record import ROOT
+from lab.supervisor import order
+
+#: The lab's disk; it also holds the state of CrowdSec and the logs.
+DISK_MB = 160
+FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
+
+#: Names the file that says how far the router's clock is wrong, in seconds.
+CLOCK_VARIABLE = "DPI_LAB_CLOCK"
+
+START_S = 120.0
+END_S = 90.0
+
+#: Makes the disk, mounts it where only this process and its children see it, and becomes the lab.
+_ENTER = """set -e
+truncate -s {size}M "$1/disk.img"
+mkfs.ext4 -q -F "$1/disk.img"
+mount -o loop "$1/disk.img" "$1/disk"
+shift
+exec "$@"
+"""
+
+
+class SiteError(RuntimeError):
+    """The lab did not do what it was told; the message says what it said."""
+
+
+def why_not() -> str | None:
+    """What is missing for a site, in words; None when nothing is."""
+    if os.geteuid() != 0:
+        return "needs root, to mount a file system"
+    lacking = [name for name in ("mkfs.ext4", "fsfreeze", "losetup") if shutil.which(name) is None]
+    if lacking:
+        return f"{', '.join(lacking)} not installed"
+    probe = subprocess.run(["losetup", "-f"], capture_output=True, text=True, check=False)
+    return f"no loop device: {probe.stderr.strip()}" if probe.returncode else None
+
+
+def faketime_library() -> Path | None:
+    """The library that gives programs another clock (Debian's `faketime`), or None."""
+    return next(iter(Path("/").glob(FAKETIME.lstrip("/"))), None)
+
+
+def with_own_clock() -> dict[str, str]:
+    """The environment of a program that goes by the site's clock; where there is none, everybody's."""
+    library, clock = faketime_library(), os.environ.get(CLOCK_VARIABLE)
+    if library is None or clock is None:
+        return dict(os.environ)
+    # What measures intervals goes on undisturbed, as on a machine whose clock is set.
+    own = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DISABLE_SHM": "1"}
+    return {**os.environ, **own, "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": clock}
+
+
+@dataclass
+class Site:
+    """The running lab and how to ask, watch and disturb it."""
+
+    process: subprocess.Popen[bytes]
+    directory: Path
+    """Where the record and the disk's image are."""
+    record: dict[str, Any]
+
+    def call(self, name: str, method: str, **arguments: Any) -> dict[str, Any]:
+        """One ubus call; raises `CallError` or `OSError` when it fails."""
+        with Client(self.record["ubus_socket"].replace(str(self.disk), str(self.inside(self.disk)))) as client:
+            return client.call(name, method, arguments)
+
+    @property
+    def disk(self) -> Path:
+        return self.directory / "disk"
+
+    def inside(self, path: Path | str) -> Path:
+        """Where a path of the lab's own mount namespace is to be found from outside."""
+        return Path(f"/proc/{self.process.pid}/root{path}")
+
+    @property
+    def files(self) -> Path:
+        """The lab's run-time directory."""
+        return self.inside(self.record["directory"])
+
+    def order(self, service: str, action: str) -> dict[str, Any]:
+        return order(str(self.inside(self.record["supervisor_socket"])), service=service, action=action)
+
+    def services(self) -> dict[str, Any]:
+        socket = str(self.inside(self.record["supervisor_socket"]))
+        services: dict[str, Any] = order(socket, action="list")["services"]
+        return services
+
+    def pid(self, service: str) -> int:
+        """The process of a service, 0 when it does not run; `analyser` is mitmdump's child."""
+        if service == "analyser":
+            return next(iter(children(self.pid("mitmdump"))), 0)
+        return int(self.services()[service]["pid"] or 0)
+
+    def signal(self, service: str, number: signal.Signals) -> None:
+        pid = self.pid(service)
+        if not pid:
+            raise SiteError(f"{service} does not run")
+        os.kill(pid, number)
+
+    def inside_router(self, *argv: str, check: bool = True) -> str:
+        return self._enter("enter_router", argv, check)
+
+    def inside_internet(self, *argv: str, check: bool = True) -> str:
+        return self._enter("enter_internet", argv, check)
+
+    def _enter(self, where: str, argv: tuple[str, ...], check: bool) -> str:
+        command = [*self.record[where], "--", *argv]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if check and done.returncode:
+            raise SiteError(f"{' '.join(argv[:6])}: {done.stderr.strip() or done.returncode}")
+        return done.stdout
+
+    def cscli(self, *argv: str) -> str:
+        config = str(Path(self.record["directory"], "crowdsec", "config.yaml"))
+        return self.inside_router("/usr/bin/cscli", "-c", config, *argv)
+
+    def end(self) -> int:
+        """Ctrl-C; the lab's exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(timeout=END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    @property
+    def said(self) -> list[str]:
+        """What the lab printed so far."""
+        return (self.directory / "lab.log").read_text(errors="replace").splitlines()
+
+
+def children(pid: int) -> list[int]:
+    """The direct children of a process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children") if pid else ():
+        found += [int(child) for child in task.read_text().split()]
+    return found
+
+
+def eventually(what: str, condition: Callable[[], Any], patience_s: float) -> float:
+    """Waits until a condition holds, and says how long that took; `SiteError` when it never does."""
+    began = time.monotonic()
+    last: object = None
+    while time.monotonic() - began < patience_s:
+        try:
+            if last := condition():
+                return time.monotonic() - began
+        except (CallError, OSError, KeyError, SiteError) as error:
+            last = error
+        time.sleep(0.2)
+    raise SiteError(f"not within {patience_s:g} s: {what} ({last})")
+
+
+@contextmanager
+def running_site(directory: Path, *arguments: str) -> Iterator[Site]:
+    """A lab with everything it keeps under `directory`, until the block ends."""
+    (directory / "disk").mkdir()
+    clock = directory / "clock"
+    clock.write_text("+0\n")
+    environment = {**os.environ, "DPI_LAB_DIRECTORY": str(directory), "TMPDIR": str(directory / "disk")}
+    if faketime_library():
+        environment[CLOCK_VARIABLE] = str(clock)
+    lab = [sys.executable, "-m", "lab", "run", "--port", "0", *arguments]
+    enter = ["unshare", "-m", "--propagation", "private", "sh", "-c", _ENTER.format(size=DISK_MB), "sh", str(directory)]
+    log = directory / "lab.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [*enter, *lab],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + START_S
+        while "  logs and files" not in log.read_text() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        running = record.read(directory / "lab.json")
+        if not running.get("ready"):
+            raise SiteError("the lab did not start:\n" + "\n".join(log.read_text().splitlines()[-20:]))
+        yield Site(process, directory, running)
+    finally:
+        if process.poll() is None:
+            Site(process, directory, {}).end()
