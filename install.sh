@@ -93,6 +93,7 @@ install_service() {
     say "Programs:"
     put_all 755 "$destdir/usr/sbin" sbin/*
     put_all 755 "$destdir/usr/libexec/rpcd" rpcd/*
+    put_all 755 "$destdir/www/cgi-bin" www/cgi-bin/*
     put_all 755 "$destdir/etc/init.d" init.d/*
     put_all 755 "$destdir/etc/uci-defaults" uci-defaults/*
     put_all 644 "$destdir/etc/capabilities" openwrt/capabilities/*.json

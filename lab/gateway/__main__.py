@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from lab.gateway.bus import Bus
+from lab.gateway.cgi import cgi_handler
 from lab.gateway.http import Server, ubus_handler
 from lab.gateway.local import LocalServer
 from lab.gateway.sessions import Login, Sessions, acl_files
@@ -18,6 +19,7 @@ from lab.gateway.site import ACL as LUCI_ACL
 from lab.gateway.site import routes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+CGI = ROOT / "www" / "cgi-bin" / "dpi-dual"
 OWN_ACL = ROOT / "lab" / "acl.d"
 
 
@@ -52,7 +54,8 @@ async def _serve(options: argparse.Namespace) -> None:
     own = [OWN_ACL] if options.config is None else [OWN_ACL, LUCI_ACL]
     bus = Bus(options.plugins, Sessions(logins, acl_files(*own, *options.acl)))
     pages = routes(bus, options.config, options.init) if options.config is not None else {}
-    local, web = LocalServer(bus), Server({"/ubus": ubus_handler(bus), **pages})
+    rest = {place: cgi_handler(CGI, place, options.socket) for place in ("/api/dpi", "/cgi-bin/dpi-dual")}
+    local, web = LocalServer(bus), Server({"/ubus": ubus_handler(bus), **rest, **pages})
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -13,8 +13,9 @@ from lab.gateway import blobmsg, jsonrpc
 from lab.gateway.bus import Bus
 from lab.gateway.sessions import NULL_SESSION
 
-#: uhttpd's own bound on the text of one JSON-RPC request.
+#: uhttpd's own bound on the text of one JSON-RPC request; a CGI program has to bound its input itself.
 MAX_BODY = 65536
+MAX_CGI_BODY = 4 << 20
 MAX_HEAD = 16384
 MAX_HEADERS = 100
 MAX_CONNECTIONS = 100
@@ -136,7 +137,8 @@ class Server:
                 head = await _read_head(reader)
             method, target, version, headers = _parse_head(head)
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                body = await _read_body(reader, writer, headers)
+                limit = MAX_BODY if target.startswith("/ubus") else MAX_CGI_BODY
+                body = await _read_body(reader, writer, headers, limit)
         except TooLongError:
             await _send(writer, version, Response(body=jsonrpc.PARSE_ERROR_TEXT, close=True), False)
             return False
@@ -197,12 +199,14 @@ def _parse_head(lines: list[str]) -> tuple[str, str, str, dict[str, str]]:
     return words[0], words[1], words[2], headers
 
 
-async def _read_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: dict[str, str]) -> bytes:
+async def _read_body(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, headers: dict[str, str], limit: int
+) -> bytes:
     if "expect" in headers:
         writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if "transfer-encoding" not in headers:
         length = int(headers.get("content-length", "0"))
-        if length > MAX_BODY:
+        if length > limit:
             raise TooLongError
         return await reader.readexactly(length)
     body = bytearray()
@@ -213,7 +217,7 @@ async def _read_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         length = int(size.split(b";", 1)[0], 16)
         if length == 0:
             break
-        if len(body) + length > MAX_BODY:
+        if len(body) + length > limit:
             raise TooLongError
         body += await reader.readexactly(length)
         if await reader.readexactly(2) != b"\r\n":
@@ -239,7 +243,8 @@ async def _send(
     lines += ["Transfer-Encoding: chunked"] if chunked else []
     lines += [f"Keep-Alive: timeout={KEEP_ALIVE_S:.0f}"] if keep else []
     lines += [f"{name}: {value}" for name, value in response.headers.items()]
-    lines += [f"Content-Type: {response.content_type}", "", ""]
+    lines += [f"Content-Type: {response.content_type}"] if response.content_type else []
+    lines += ["", ""]
     writer.write("\r\n".join(lines).encode("latin-1"))
     pieces = _once(response.body) if isinstance(response.body, bytes) else response.body
     async for piece in pieces:

@@ -1,0 +1,1 @@
+"""The HTTP API: a CGI program over the ubus methods, for what cannot speak ubus."""

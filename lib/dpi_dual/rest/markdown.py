@@ -1,0 +1,75 @@
+"""Writes `docs/rest.md` from the OpenAPI document: `python -m dpi_dual.rest.markdown > docs/rest.md`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpi_dual.rest.errors import REASONS
+from dpi_dual.rest.openapi import document
+from dpi_dual.rest.throttle import TRIES, WINDOW_S
+
+HEAD = f"""\
+# HTTP API
+
+<!-- made from the routes and lib/dpi_dual/schema/ubus.json by `python -m dpi_dual.rest.markdown`; do not edit -->
+
+For what cannot speak ubus. uhttpd runs one small program, `/www/cgi-bin/dpi-dual`, which answers below
+`/cgi-bin/dpi-dual`, and below `/api/dpi` with an alias of uhttpd:
+
+    uci add_list uhttpd.main.alias='/api/dpi=/cgi-bin/dpi-dual' && uci commit uhttpd && service uhttpd restart
+
+    curl -u root https://192.168.1.1/api/dpi/status
+    curl -H "Authorization: Bearer $SESSION" 'https://192.168.1.1/api/dpi/tap/flows?limit=5&state=live'
+    curl -u root -X POST https://192.168.1.1/api/dpi/replay/198.51.100.7
+
+`$SESSION` is the `ubus_rpc_session` of rpcd: `ubus call session login` or a login over `/ubus` gives one. A name and
+password make a session for one request. Either may do what rpcd's access rights give it, method by method: a login
+that may only read is refused the replay. {TRIES} tries with a password in {WINDOW_S:.0f} s from one address (or IPv6
+/64) are taken, a right one begins the count anew. No page of another site is answered: there are no CORS headers, and
+a request with a foreign `Origin` is refused. The package needs `python3-ubus` for the rights.
+
+The document for machines is [openapi.json](openapi.json), and `/api/dpi/openapi.json` on the router. Errors are
+`{{"error": "what is wrong", "code": "for_programs"}}` with one of the statuses below. What the answers mean is told
+with the [ubus methods](ubus.md).
+"""
+
+
+def page() -> str:
+    """The page's whole text."""
+    whole = document()
+    parts = [HEAD]
+    for path, verbs in whole["paths"].items():
+        for verb, operation in verbs.items():
+            parts.append(f"## {verb.upper()} {path}\n")
+            target = f" ({operation['description']})" if "description" in operation else ""
+            parts.append(f"{operation['summary'].capitalize()}{target}.\n")
+            rows = [
+                _row(entry["name"], entry["in"], entry, entry["schema"]) for entry in operation.get("parameters", ())
+            ]
+            body = operation.get("requestBody", {}).get("content", {})
+            for content in body.values():
+                rows += [_row(name, "body", rule, rule) for name, rule in content["schema"]["properties"].items()]
+            if rows:
+                parts += [*rows, ""]
+    parts.append("## Statuses\n")
+    for status, reason in REASONS.items():
+        name = reason.replace(" ", "")
+        told = whole["components"]["responses"].get(name, {}).get("description")
+        if told:
+            parts.append(f"- {status} {reason}: {told}")
+    return "\n".join(parts) + "\n"
+
+
+def _row(name: str, place: str, told: dict[str, Any], rule: dict[str, Any]) -> str:
+    notes = [told["description"]]
+    if "enum" in rule:
+        notes.append(", ".join(rule["enum"]))
+    if "minimum" in rule:
+        notes.append(f"{rule['minimum']}–{rule['maximum']}")
+    if "default" in rule:
+        notes.append(f"default {str(rule['default']).lower()}")
+    return f"- `{name}` ({place}, {rule['type']}): {'; '.join(notes)}"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
