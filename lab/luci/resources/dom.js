@@ -26,8 +26,8 @@ return baseclass.extend({
 	},
 
 	/**
-	 * Appends a node, or each item of a list: a string in a list is text. A lone string, though, REPLACES what is
-	 * there and is parsed as markup: LuCI does that, and a view that is careless there must look careless here too.
+	 * Appends a node, or each item of a list: what is no node there becomes text, even null. A lone string, though,
+	 * REPLACES what is there and is parsed as markup. LuCI does both, and a view that is careless must look so here too.
 	 */
 	append(node, children) {
 		if (!this.elem(node) || children == null)
@@ -38,8 +38,7 @@ return baseclass.extend({
 			return node.appendChild(children);
 		if (Array.isArray(children)) {
 			for (const child of children)
-				if (child != null)
-					node.appendChild(this.elem(child) ? child : document.createTextNode(`${child}`));
+				node.appendChild(this.elem(child) ? child : document.createTextNode(`${child}`));
 			return node.lastChild;
 		}
 		if (node.nodeType === Node.ELEMENT_NODE) {

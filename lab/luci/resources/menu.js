@@ -34,7 +34,7 @@ return baseclass.extend({
 				'class': 'dropdown-menu'
 			}, pages.map(page => E('li', {}, [
 				E('a', { 'href': L.url(mode.name, section.name, page.name) }, [ _(page.title) ])
-			]))) : null ]));
+			]))) : '' ]));
 			link.addEventListener('click', ev => pages.length && ev.preventDefault());
 		}
 		list.style.display = '';

@@ -49,7 +49,7 @@ return baseclass.extend({
 			'class': `cbi-button cbi-button-${look}`,
 			'click': ui.createHandlerFn(this, handler),
 			'disabled': readonly || null
-		}, [ label ]) : null;
+		}, [ label ]) : '';
 		const apply = this.handleSaveApply ? new ui.ComboButton('0', {
 			0: [ _('Save & Apply') ],
 			1: [ _('Apply unchecked') ]
@@ -60,7 +60,7 @@ return baseclass.extend({
 			},
 			click: ui.createHandlerFn(this, 'handleSaveApply'),
 			disabled: readonly || null
-		}).render() : null;
+		}).render() : '';
 		footer.appendChild(E('div', { 'class': 'cbi-page-actions' }, [
 			apply, ' ', button('handleSave', 'save', _('Save')), ' ', button('handleReset', 'reset', _('Reset'))
 		]));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,7 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
-def visit(browser: Browser, site: Site, request: pytest.FixtureRequest) -> Iterator[Visit]:
+def visit(browser: Browser, site: Site, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Visit]:
     """Opens pages; in the end each must have been without faults."""
     from tests.integration.browser.harness import Visit
 
@@ -64,9 +65,8 @@ def visit(browser: Browser, site: Site, request: pytest.FixtureRequest) -> Itera
     try:
         yield visits
         if request.node.stash.get(FAILED, False):
-            directory = request.getfixturevalue("tmp_path")
             for number, page in enumerate(visits.pages):
-                picture = directory / f"page-{number}.png"
+                picture = tmp_path / f"page-{number}.png"
                 page.screenshot(path=picture, full_page=True)
                 print(f"{page.url} looked like {picture}; faults: {visits.problems}")
         else:

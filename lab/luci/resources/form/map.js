@@ -152,14 +152,17 @@ const AbstractMap = base.AbstractElement.extend({
 const ObjectData = baseclass.extend({
 	__init__(data) {
 		this.data = {};
+		let count = 0;
 		for (const [ type, given ] of Object.entries(data ?? {}))
-			(Array.isArray(given) ? given : [ given ]).forEach((item, i) => {
-				const name = item['.name'] ?? (Array.isArray(given) ? `${type}${i}` : type);
-				this.data[name] = Object.assign(item, {
-					'.name': name, '.type': type, '.index': Object.keys(this.data).length,
-					'.anonymous': Array.isArray(given) && item['.name'] == null
-				});
-			});
+			for (const item of Array.isArray(given) ? given : [ given ]) {
+				const listed = Array.isArray(given), anonymous = listed && item['.name'] == null;
+				const name = anonymous ? `${type}${count}` : listed ? item['.name'] : type;
+				this.data[name] = Object.assign(item, { '.name': name, '.type': type, '.anonymous': anonymous });
+				this.data[name]['.index'] = listed ? count : 9999;  // lists come first
+				count++;
+			}
+		Object.values(this.data).sort((a, b) => a['.index'] - b['.index'] || L.naturalCompare(a['.name'], b['.name']))
+			.forEach((section, i) => { section['.index'] = i; });
 	},
 
 	load() {

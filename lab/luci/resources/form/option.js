@@ -200,10 +200,10 @@ const Value = AbstractValue.extend({
 			'data-title': this.stripTags(this.title).trim() || null,
 			'data-description': this.stripTags(this.description).trim()
 		}, E('div', field, [ widget ])) : E('div', { ...about, ...field, 'class': `cbi-value ${field.class}` }, [
-			this.title ? this._label(sid, widget) : null,
+			this.title ? this._label(sid, widget) : '',
 			E('div', { 'class': this.title ? 'cbi-value-field' : '' }, [
 				widget,
-				this.description ? E('div', { 'class': 'cbi-value-description' }, this.description.trim()) : null
+				this.description ? E('div', { 'class': 'cbi-value-description' }, this.description.trim()) : ''
 			])
 		]);
 		if (inTable)

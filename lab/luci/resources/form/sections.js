@@ -91,7 +91,7 @@ const AbstractSection = base.AbstractElement.extend({
 				'data-tab': name,
 				'data-tab-title': title,
 				'data-tab-active': name === this.selected_tab
-			}, [ description ? E('div', { 'class': 'cbi-tab-descr' }, description) : null, pane ]);
+			}, [ description ? E('div', { 'class': 'cbi-tab-descr' }, description) : '', pane ]);
 		}));
 	},
 
@@ -121,8 +121,8 @@ const AbstractSection = base.AbstractElement.extend({
 			'data-tab': tab ? this.sectiontype : null,
 			'data-tab-title': tab ? this.title || this.sectiontype : null
 		}, [
-			this.title && !this.hidetitle ? E('h3', {}, this.title) : null,
-			this.description ? E('div', { 'class': 'cbi-section-descr' }, this.description) : null
+			this.title && !this.hidetitle ? E('h3', {}, this.title) : '',
+			this.description ? E('div', { 'class': 'cbi-section-descr' }, this.description) : ''
 		]);
 		dom.bindClassInstance(node, this);
 		return node;
@@ -222,7 +222,7 @@ const TypedSection = AbstractSection.extend({
 			'disabled': this.map.readonly || name ? '' : null,
 			'click': ui.createHandlerFn(this, ev => this.handleAdd(ev, name?.value))
 		}, [ title ]);
-		const node = E('div', { 'class': `cbi-section-create ${look}` }, [ name ? E('div', {}, [ name ]) : null, button ]);
+		const node = E('div', { 'class': `cbi-section-create ${look}` }, [ name ? E('div', {}, [ name ]) : '', button ]);
 		if (name && !this.map.readonly) {
 			ui.addValidator(name, 'uciname', true, () => true, 'blur', 'keyup', 'input');
 			name.addEventListener('input', () => {
@@ -245,11 +245,11 @@ const TypedSection = AbstractSection.extend({
 	renderContents(sids, contents) {
 		const node = this._frame(`cbi-${this._config()}-${this.sectiontype}`);
 		sids.forEach((sid, i) => dom.append(node, [
-			this.addremove ? E('div', { 'class': 'cbi-section-remove right' }, [ this._removeButton(sid, 'cbi-button') ]) : null,
-			this.anonymous ? null : E('h3', {}, [ sid.toUpperCase() ]),
+			this.addremove ? E('div', { 'class': 'cbi-section-remove right' }, [ this._removeButton(sid, 'cbi-button') ]) : '',
+			this.anonymous ? '' : E('h3', {}, [ sid.toUpperCase() ]),
 			this._node(sid, [ contents[i] ])
 		]));
-		dom.append(node, [ sids.length ? null : this.renderSectionPlaceholder(), this.renderSectionAdd() ]);
+		dom.append(node, [ sids.length ? '' : this.renderSectionPlaceholder(), this.renderSectionAdd() ]);
 		return node;
 	}
 });

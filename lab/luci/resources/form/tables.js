@@ -64,7 +64,7 @@ const TableSection = TypedSection.extend({
 				'data-sid': sid,
 				'data-section-id': sid,
 				'data-title': this._named() ? title : null
-			}, [ this._named() ? E('td', { 'class': 'td cbi-value-field cbi-section-table-titles' }, [ title ]) : null ]);
+			}, this._named() ? [ E('td', { 'class': 'td cbi-value-field cbi-section-table-titles' }, [ title ]) ] : []);
 			for (let left = this._columns().length; left > 0 && contents[i].firstChild; left--)
 				row.appendChild(contents[i].firstChild);
 			row.appendChild(this.renderRowActions(sid, this._more()));
@@ -88,14 +88,14 @@ const TableSection = TypedSection.extend({
 	renderHeaderRows() {
 		const kind = this._named() ? 'named' : 'anonymous';
 		const line = (look, name, caption) => E('tr', { 'class': `tr ${look} ${kind}` }, [
-			this._named() ? E('th', { 'class': 'th cbi-section-table-cell' }, [ name ]) : null,
+			...this._named() ? [ E('th', { 'class': 'th cbi-section-table-cell' }, [ name ?? '' ]) ] : [],
 			...this._columns().map(option => {
 				const th = E('th', { 'class': 'th cbi-section-table-cell', 'data-widget': option.__name__ }, caption(option));
 				if (option.width != null)
 					th.style.width = typeof option.width === 'number' ? `${option.width}px` : option.width;
 				return th;
 			}),
-			this._hasActions() ? E('th', { 'class': 'th cbi-section-table-cell cbi-section-actions', 'aria-label': _('Actions') }) : null
+			...this._hasActions() ? [ E('th', { 'class': 'th cbi-section-table-cell cbi-section-actions', 'aria-label': _('Actions') }) ] : []
 		]);
 		const rows = E([]);
 		if (this._columns().some(option => option.title))
@@ -111,13 +111,13 @@ const TableSection = TypedSection.extend({
 		const readonly = this.map.readonly || null;
 		const button = (look, title, click, disabled) => E('button', { 'class': `btn cbi-button ${look}`, title, click, disabled }, [ title ]);
 		return E('td', { 'class': 'td cbi-section-table-cell nowrap cbi-section-actions' }, [ E('div', {}, [
-			this.sortable ? this._handle(sid) : null,
+			this.sortable ? this._handle(sid) : '',
 			this.extedit ? button('cbi-button-edit', _('Edit'), () => typeof this.extedit === 'function' ? this.extedit(sid)
-				: window.location.assign(this.extedit.format(sid))) : null,
-			more ? button('cbi-button-edit', more, ui.createHandlerFn(this, 'renderMoreOptionsModal', sid)) : null,
+				: window.location.assign(this.extedit.format(sid))) : '',
+			more ? button('cbi-button-edit', more, ui.createHandlerFn(this, 'renderMoreOptionsModal', sid)) : '',
 			this.cloneable ? button('cbi-button-neutral', this.titleFn('clonebtntitle', sid) ?? _('Clone'),
-				ui.createHandlerFn(this, 'handleClone', sid, true), readonly) : null,
-			this.addremove ? this._removeButton(sid, 'btn cbi-button cbi-button-remove') : null
+				ui.createHandlerFn(this, 'handleClone', sid, true), readonly) : '',
+			this.addremove ? this._removeButton(sid, 'btn cbi-button cbi-button-remove') : ''
 		]) ]);
 	},
 

@@ -24,7 +24,6 @@ const Table = baseclass.extend({
 	__init__(captions, options = {}, placeholder) {
 		this.options = options;
 		this.id = options.id ?? `table${Math.floor(Math.random() * 0xffffffff).toString(16)}`;
-		this.placeholder = placeholder ?? options.placeholder ?? _('No data');
 		this.head = E('tr', { 'class': 'tr table-titles' }, captions.filter(caption => caption != null).map((caption, i) => {
 			const sortable = options.sortable !== false && options.sortable?.[i] !== false;
 			const th = E('th', { 'class': 'th', 'data-sortable-row': sortable || null, 'click': sortable ? () => this.sort(i) : null },
@@ -34,7 +33,13 @@ const Table = baseclass.extend({
 		}));
 		this.node = E('table', { 'id': this.id, 'class': 'table' }, [ this.head ]);
 		this.node.classList.add(...L.toArray(options.classes));
+		if (placeholder)
+			this.node.appendChild(this._empty(placeholder));
 		dom.bindClassInstance(this.node, this);
+	},
+
+	_empty(text) {
+		return E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td', 'colspan': this.head.children.length }, text) ]);
 	},
 
 	_state() {
@@ -55,12 +60,13 @@ const Table = baseclass.extend({
 		session.setLocalData('tablesort', {
 			...session.getLocalData('tablesort'), [`${document.body.dataset.page}.${this.id}`]: this.sorted
 		});
-		this.update(this.data ?? [], this.placeholder);
+		this.update(this.data ?? [], this.shown);
 	},
 
-	update(rows, placeholder = this.placeholder) {
+	update(rows, placeholder = this.options.placeholder ?? _('No data')) {
 		if (!Array.isArray(rows))
 			return;
+		this.shown = placeholder;
 		const state = this._state();
 		if (state) {
 			const key = row => this.deriveSortKey(Array.isArray(row[state[0]]) ? row[state[0]][0] : row[state[0]], state[0]);
@@ -78,7 +84,7 @@ const Table = baseclass.extend({
 			return td;
 		})));
 		if (!body.length)
-			body.push(E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td', 'colspan': heads.length }, placeholder) ]));
+			body.push(this._empty(placeholder));
 		this.node.replaceChildren(this.head, ...body);
 		return this.node;
 	},

@@ -115,7 +115,7 @@ const Checkbox = element.Element.extend({
 				'data-widget-id': id ? `widget.${id}` : null
 			}),
 			E('label', { 'for': box }),
-			tooltip == null ? null : E('label', { 'class': 'cbi-tooltip-container' }, [
+			tooltip == null ? '' : E('label', { 'class': 'cbi-tooltip-container' }, [
 				tooltipicon ?? '⚠️', E('div', { 'class': 'cbi-tooltip' }, [ tooltip ])
 			])
 		]));
@@ -180,7 +180,7 @@ const Select = element.Element.extend({
 			'multiple': flag(multiple),
 			'disabled': flag(disabled)
 		}, [
-			optional ? option('', this.choices[''] ?? placeholder ?? _('-- Please choose --')) : null,
+			...optional ? [ option('', this.choices[''] ?? placeholder ?? _('-- Please choose --')) ] : [],
 			...keys.map(key => option(key, this.choices[key] ?? key))
 		]);
 	},
