@@ -71,8 +71,9 @@ install_library() {
     say "Library:"
     # Afresh, so that no module of an older version stays importable.
     rm -rf "$lib/dpi_dual"
-    find lib/dpi_dual -type f \( -name '*.py' -o -name '*.json' \) | LC_ALL=C sort | while read -r file; do
-        put 644 "$file" "$lib/${file#lib/}"
+    find lib/dpi_dual -name __pycache__ -prune -o -type d -print | while read -r folder; do
+        mkdir -p "$lib/${folder#lib/}"
+        find "$folder" -maxdepth 1 -type f \( -name '*.py' -o -name '*.json' \) -exec cp -t "$lib/${folder#lib/}" {} +
     done
     # Unchecked hashes: the same bytes from every build, and no look at the source at each start.
     if [ "${BYTECODE_ONLY:-0}" = 1 ]; then

@@ -95,4 +95,4 @@ def index_entry(control: str, file: Path) -> str:
     content = file.read_bytes()
     head, _, about = control.partition("Description: ")
     facts = f"Filename: {file.name}\nSize: {len(content)}\nSHA256sum: {hashlib.sha256(content).hexdigest()}\n"
-    return f"{head}{facts}Description: {about}\n"
+    return f"{head}{facts}Description: {about}"

@@ -50,7 +50,7 @@ def build(root: Path, target: Path, version: str, epoch: int) -> Path:
     files[f"{about}/entry_points.txt"] = _entry_points(project["scripts"]).encode()
     files[f"{about}/LICENSE"] = (root / "LICENSE").read_bytes()
     files[f"{about}/RECORD"] = "".join(
-        f"{name},{'' if name.endswith('/RECORD') else _digest(files[name])}\n" for name in [*files, f"{about}/RECORD"]
+        f"{name},{',' if name.endswith('/RECORD') else _digest(files[name])}\n" for name in [*files, f"{about}/RECORD"]
     ).encode()
     wheel = target / f"{stem}-{TAG}.whl"
     # zip knows no time before 1980.
