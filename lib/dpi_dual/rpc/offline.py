@@ -12,7 +12,7 @@ from dpi_dual import __version__, config
 from dpi_dual.errors import QueryError
 from dpi_dual.model import Problem
 from dpi_dual.paths import ENGINE_SOCKET
-from dpi_dual.rpc import legacy
+from dpi_dual.rpc import legacy, procd
 from dpi_dual.rpc.validate import Validator
 
 Answer = dict[str, Any]
@@ -71,6 +71,7 @@ def _status(settings: config.Settings, why: str) -> Answer:
             "interface": " ".join(settings.lan.interface),
             **{key: int(lan.get(key, 0)) for key in ("active_clients", "unique_destinations", "detected_protocols")},
         },
+        "service": procd.state(settings.settings.enabled),
         "version": __version__,
         "reason": why,
     }
@@ -113,12 +114,27 @@ def _buffer(settings: config.Settings, why: str) -> Answer:
     return {**empty, **_snapshot(settings, "dpi-buffer.json")}
 
 
+#: What an owner may do, by the state that procd names.
+_HINTS = {
+    "disabled": "Switch it on: uci set dpi-dual.settings.enabled=1; uci commit dpi-dual; dpi-dualctl start.",
+    "starting": "If this lasts: logread -e dpi-dual, then dpi-dualctl restart.",
+    "stopping": "Start it again when it has ended: dpi-dualctl start.",
+    "respawning": "Why it ended: logread -e dpi-dual.",
+}
+
+
 def _health(settings: config.Settings, why: str) -> Answer:
+    service = procd.state(settings.settings.enabled)
+    known = service["state"] not in ("unmanaged", "unknown")
     down = Problem(
         "engine_down",
-        f"The engine does not run ({why}); figures stand still.",
-        "Start it: ubus call dpi.status start, or dpi-dualctl start. Why it ended: logread -e dpi-dual.",
+        f"The engine does not run ({service['text'] if known else why}); figures stand still.",
+        _HINTS.get(
+            service["state"],
+            "Start it: ubus call dpi.status start, or dpi-dualctl start. Why it ended: logread -e dpi-dual.",
+        ),
         "error",
+        details={"service": service["state"]},
     )
     problems = [down, *settings.problems]
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any
 
@@ -26,6 +27,7 @@ def status(engine: Engine) -> Answer:
         "correlation": engine.correlator.status(),
         "lan_passive": lan_passive(engine),
         "engine": "running",
+        "service": {"state": "running", "text": "it runs", "pid": os.getpid()},
         "version": __version__,
         "started_at": round(engine.started_at, 3),
         "rss_bytes": engine.rss_bytes(),
