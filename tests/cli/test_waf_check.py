@@ -85,7 +85,7 @@ def test_settings_are_those_of_the_directory(tmp_path: Path):
 
 
 def test_paranoia():
-    text = lines(a="/?d=PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==")
+    text = lines(a="/?d=aHR0cDovL2xvY2FsaG9zdDo4MDgwL3N0YXR1cw==")
     assert not json.loads(check(text, "--tier", "quick").stdout)["alert"]
     assert json.loads(check(text, "--tier", "quick", "--paranoia", "2").stdout)["alert"]
 

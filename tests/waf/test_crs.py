@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote_plus
+
 import pytest
 
 from dpi_dual.waf import core_rules
@@ -9,6 +11,7 @@ from dpi_dual.waf.core_rules import CoreRuleSet, CrsHit, CrsUnavailableError, ru
 from dpi_dual.waf.crs import BuiltinDeepRules, DeepRules, deep_rules
 from dpi_dual.waf.exclusions import Exclusion
 from dpi_dual.waf.request import parse
+from dpi_dual.waf.verdict import ALERT_THRESHOLD
 from tests.waf.samples import load, request_of
 
 BROWSER = {"Host": "a.example", "User-Agent": "Mozilla/5.0", "Accept": "*/*"}
@@ -103,6 +106,19 @@ def test_libinjection_fingerprints_are_weighed():
         return weighed(CrsHit(942100, 1, 2, "", "ARGS:q", fingerprint)).score
 
     assert score("1UE1") > score("s&s") > score("f(1)")
+
+
+def test_stricter_rules_support_where_their_level_was_not_asked_for():
+    strict = CrsHit(942120, 2, 2, "", "ARGS:q", "in (")
+    assert weighed(strict).score < ALERT_THRESHOLD // 2 < weighed(strict, 2).score < ALERT_THRESHOLD
+
+
+def test_one_thing_seen_by_many_stricter_rules_is_no_alert(deep: DeepRules):
+    markup = '<div class="post"><h1>Hello</h1><p style="color: red; font-weight: bold">It is <em>great</em>.</p></div>'
+    form = BROWSER | {"Content-Type": "application/x-www-form-urlencoded"}
+    for body in ("text=" + quote_plus(markup), "id=2+and+3"):
+        assert not deep.judge(parse("POST", "/save", form, body)).alert
+    assert DeepRules(2).judge(parse("GET", "/?id=2+and+3", BROWSER)).alert
 
 
 def test_a_directory_without_rules_is_named(tmp_path):

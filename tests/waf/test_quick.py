@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote_plus
+
 import pytest
 
 from dpi_dual.waf.quick import QuickRules
@@ -73,10 +75,53 @@ def test_verdict_depends_on_nothing_that_came_before():
     assert [used.judge(request).score for request in requests[:40]] == fresh
 
 
-def test_base64_is_looked_into_at_level_two():
-    request = parse("GET", "/?d=PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==")
+@pytest.mark.parametrize(
+    "value",
+    ["PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==", "Li4vLi4vLi4vZXRjL3Bhc3N3ZA", "L2V0Yy9wYXNzd2Q="],
+)
+def test_plain_attacks_are_found_inside_base64(value: str):
+    assert RULES.judge(parse("GET", f"/?d={value}")).alert
+    assert RULES.judge(parse("GET", "/", {"Cookie": f"d={value}"})).alert
+
+
+def test_weak_signs_inside_base64_count_at_level_two():
+    request = parse("GET", "/?d=aHR0cDovL2xvY2FsaG9zdDo4MDgwL3N0YXR1cw==")
     assert not QuickRules(1).judge(request).alert
     assert QuickRules(2).judge(request).alert
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The package will then update /etc/ssl/certs and restart what uses it.",
+        "Please see the homepage, http://localhost:8080/status shows it too",
+        "First `make` it,\nthen install:\n\tgcc -o foo foo.c\n\t./foo\nand that is all there is to it.",
+        "a small window system (library) for terminals",
+        "The flags $(CC) and $(SED) come from configure.",
+        'import { one } from "./one.js";\nvar two = one;',
+        'Fix a comparison that went wrong when the configure script was run by another shell: "==" is none of POSIX\'s',
+    ],
+)
+def test_what_people_write_about_programs_is_no_attack(text: str):
+    assert not RULES.judge(parse("POST", "/comment", FORM, "text=" + quote_plus(text))).alert
+
+
+def test_addresses_are_no_attack_by_themselves():
+    for address in ("https://db.example.org/derby/", "ftp://ftp.example.org/pub/", "https://example.org/a/b.png"):
+        for name in ("page", "name", "site", "url"):
+            assert not RULES.judge(parse("GET", f"/?{name}={quote_plus(address)}")).alert
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["..%25c0%25af..%25c0%25afetc", "..0x2f..0x2f..0x2f", "%252e%252e%255c%252e%252e%255c", "..%25uEFC8..%25uEFC8"],
+)
+def test_odd_encodings_of_a_climb(value: str):
+    assert "path_traversal" in RULES.judge(parse("GET", f"/?f={value}")).categories
+    assert "path_traversal" in RULES.judge(parse("POST", "/", FORM, f"f={value}")).categories
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest.mark.parametrize(("name", "least", "most_false"), [("tuning", 0.92, 0.04), ("heldout", 0.95, 0.10)])

@@ -209,44 +209,49 @@ _FORM_ONLY = frozenset({911, 920, 922, 943})
 #: Rules of paranoia 1 that ordinary text and ordinary programs set off; they need company at the same place.
 _WEAK = {
     921110: 20,
+    921130: 20,
     921150: 10,
+    921160: 20,
     921180: 5,
     930100: 24,
     930110: 18,
     931100: 20,
     931120: 20,
-    932100: 15,
-    932105: 15,
-    932110: 13,
-    932115: 13,
+    932100: 6,
+    932105: 6,
+    932110: 6,
+    932115: 8,
     932120: 20,
-    932130: 10,
-    932140: 10,
-    932150: 8,
-    932160: 24,
-    932370: 14,
+    932130: 4,
+    932140: 3,
+    932150: 4,
+    932160: 20,
     932230: 14,
     932235: 14,
     932250: 14,
     932260: 10,
     932340: 10,
+    932370: 14,
     932380: 10,
     933120: 24,
     933150: 20,
     933160: 22,
     933210: 12,
     934100: 24,
-    941100: 16,
+    941100: 10,
+    941120: 22,
     941130: 18,
-    941160: 6,
+    941140: 24,
+    941160: 2,
     941180: 18,
     941310: 5,
     941320: 5,
+    941370: 20,
     942140: 20,
     942151: 20,
     942190: 18,
     942220: 5,
-    942230: 12,
+    942230: 8,
     942270: 20,
     942350: 24,
     942360: 20,
@@ -257,8 +262,8 @@ _WEAK = {
 }
 _TRUSTED_SCORE = 35
 _FORM_SCORE = 4
-#: Stricter rules often match together, on the same quotes and brackets: many of them are hardly more than one.
-_PARANOID_SCORE = 1
+#: Rules of a stricter level: where that level was asked for, two of them at one place tell; else they only support.
+_ASKED_SCORE, _SUPPORT_SCORE = 20, 4
 
 #: 942100 reports libinjection's fingerprint: with union, a statement, a comment or a semicolon it is SQL, with a string
 #: it may be, and of numbers, names, functions and logic alone it is any search box's text.
@@ -271,14 +276,14 @@ def _fingerprint_score(fingerprint: str) -> int:
     return 22 if "s" in fingerprint else 12
 
 
-def weighed(hit: CrsHit) -> Hit:
-    """A Core Rule Set match in our terms; the score says how much it is worth by itself."""
+def weighed(hit: CrsHit, paranoia: int = 1) -> Hit:
+    """A Core Rule Set match in our terms; the score says how much it is worth by itself at the level asked for."""
     family = hit.rule // 1000
     category = _CATEGORIES.get(hit.rule) or _FAMILIES.get(family, "protocol")
     if family in _FORM_ONLY:
         score = _FORM_SCORE
     elif hit.paranoia > 1:
-        score = _PARANOID_SCORE
+        score = _ASKED_SCORE if hit.paranoia <= paranoia else _SUPPORT_SCORE
     elif hit.rule == _LIBINJECTION:
         score = _fingerprint_score(hit.matched)
     else:

@@ -24,8 +24,13 @@ class Rules(Protocol):
 _SUPPORT = 20
 
 
-def _stricter(hit: Hit) -> Hit:
-    return replace(hit, score=min(hit.score, _SUPPORT))
+def _supported(hits: list[Hit], strict: frozenset[str]) -> list[Hit]:
+    """`hits` with what the stricter rules say as mere support, one of them a place: they often see one thing twice."""
+    best: dict[str, int] = {}
+    for hit in hits:
+        if hit.rule in strict:
+            best[hit.place] = max(best.get(hit.place, 0), min(hit.score, _SUPPORT))
+    return [replace(hit, score=best.pop(hit.place, 0)) if hit.rule in strict else hit for hit in hits]
 
 
 class BuiltinDeepRules:
@@ -44,8 +49,7 @@ class BuiltinDeepRules:
 
     def judge(self, request: Request) -> Verdict:
         """The verdict on one request."""
-        hits = [_stricter(hit) if hit.rule in self._strict else hit for hit in self._quick.hits(request)]
-        return verdict(hits, "deep", *self._thresholds)
+        return verdict(_supported(self._quick.hits(request), self._strict), "deep", *self._thresholds)
 
 
 class DeepRules:
@@ -61,6 +65,7 @@ class DeepRules:
         extra: Iterable[Signature] = (),
     ) -> None:
         sections = tuple(exclusions)
+        self._paranoia = paranoia
         # One level more than asked for: what the stricter rules say counts only beside other evidence.
         self._crs = CoreRuleSet(crs_dir, paranoia + 1)
         self._strict = frozenset(rule.id for rule in signatures() if rule.paranoia > paranoia)
@@ -70,10 +75,11 @@ class DeepRules:
 
     def judge(self, request: Request) -> Verdict:
         """The verdict on one request."""
-        found = [weighed(hit) for hit in self._crs.hits(request)]
-        hits = self._exclusions.remaining(found, request)
-        hits += [_stricter(hit) if hit.rule in self._strict else hit for hit in self._quick.hits(request)]
-        return verdict(hits, "deep", *self._thresholds)
+        core = self._crs.hits(request)
+        strict = self._strict.union(str(hit.rule) for hit in core if hit.paranoia > self._paranoia)
+        hits = self._exclusions.remaining([weighed(hit, self._paranoia) for hit in core], request)
+        hits += self._quick.hits(request)
+        return verdict(_supported(hits, strict), "deep", *self._thresholds)
 
 
 def deep_rules(

@@ -91,12 +91,20 @@ def _entity(match: re.Match[str]) -> str:
     return chr(code) if 0 < code < 0x110000 and not 0xD800 <= code < 0xE000 else ""
 
 
-_ESCAPE = re.compile(r"\\(?:u\{?([0-9a-f]{2,6})\}?|x([0-9a-f]{2})|(u0*[0-9a-f]{4}))", re.IGNORECASE)
+_ESCAPE = re.compile(
+    r"\\(?:u([0-9a-f]{4})|u\{0{0,8}([0-9a-f]{1,6})\}|x([0-9a-f]{2})|u0{1,4}([0-9a-f]{4}))", re.IGNORECASE
+)
+#: Octal escapes, several after one another: a Windows path may well have one.
+_OCTAL = re.compile(r"(?:\\[01]?[0-7]{2}){4,200}")
 
 
 def _escape(match: re.Match[str]) -> str:
-    code = int(match[1] or match[2] or match[3][-4:], 16)
+    code = int(match[match.lastindex or 1], 16)
     return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else ""
+
+
+def _octal(match: re.Match[str]) -> str:
+    return "".join(chr(int(digits, 8)) for digits in match[0].split("\\")[1:])
 
 
 #: Forms that databases, browsers and file systems take for ASCII: full width, look-alikes with best-fit mappings.
@@ -106,6 +114,7 @@ _LOOK_ALIKE |= {
     0x00A0: 0x20,
     0x02B9: 0x27,
     0x02BC: 0x27,
+    0x2032: 0x27,
     0x2215: 0x2F,
     0x2216: 0x5C,
     0xFE64: 0x3C,
@@ -154,7 +163,7 @@ def decoded(value: str) -> str:
         if "&" in value:
             value = _ENTITY.sub(_entity, value)
         if "\\" in value:
-            value = _ESCAPE.sub(_escape, value)
+            value = _OCTAL.sub(_octal, _ESCAPE.sub(_escape, value))
         if value == before:
             break
     if "+A" in value:
@@ -197,8 +206,14 @@ _QUOTED_LETTERS = re.compile(
 )
 
 
+#: A line end that ends somebody else's command is followed by a line or two; more lines are a text.
+_FEW_LINES = 3
+
+
 def shell_view(text: str) -> str:
     """As a shell reads it: `c''at`, `c\\at`, `c^md`, `cat$IFS/etc`, `wh$@oami`, `{cat,/etc/passwd}`."""
+    if text.count("\n") > _FEW_LINES:
+        text = text.replace("\n", " ")
     if "+" in text and " " not in text:
         text = text.replace("+", " ")
     return _QUOTED_LETTERS.sub("", _SHELL_NOISE.sub(_shell_noise, text))
@@ -212,7 +227,7 @@ def path_view(text: str) -> str:
     return _SLASHES.sub("/", text.replace("\\", "/")) if "\\" in text or "//" in text or "/./" in text else text
 
 
-_BASE64 = re.compile(r"(?:data:[\w/.+\-]{1,64};base64,)?([A-Za-z0-9+/_\-]{16,8192}={0,2})\Z")
+_BASE64 = re.compile(r"(?:data:[\w/.+\-]{1,64};base64,)?([A-Za-z0-9+/_\-]{11,8192}={0,2})\Z")
 _PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]*\Z")
 
 

@@ -21,7 +21,7 @@ _SQL_IN_HEADER = re.compile(r"['\"]|\bselect\b|sleep|waitfor|\b(?:or|and)\s\S{1,
 _QUIET = re.compile(r"[A-Za-z0-9_.\- ]*\Z")
 
 #: Kinds in which neither SQL nor markup is looked for: another field has the same text in a better form.
-_NO_LANGUAGE = frozenset({"formal", "path", "target", "xml", "file_content"})
+_NO_LANGUAGE = frozenset({"formal", "path", "target", "raw_query", "xml", "file_content"})
 
 #: Kinds whose values repeat from request to request: what was found in one is remembered.
 _REPEATING = frozenset({"headers", "formal", "path"})
@@ -29,6 +29,11 @@ _MEMORY = 1_024
 _MEMORABLE = 512
 
 _KINDS = tuple(COLLECTIONS)
+
+#: The shortest text in base64 that can hide an attack, and the least score of one that is believed there.
+_ENCODABLE, _PLAIN = 12, 45
+#: A percent sign encoded itself, or bytes that are no UTF-8: parsing the query has undone or replaced them.
+_TWICE = re.compile(r"%(?:25|[cC][01]|[eE]0%[89]|[fF][08cC]|[uU]|[^0-9a-fA-F])")
 
 
 class QuickRules:
@@ -71,18 +76,20 @@ class QuickRules:
             if kind in _REPEATING:
                 formal = kind == "headers" and is_formal(name)
                 found += self._repeating(Field("formal", name, text) if formal else field)
-            elif _QUIET.match(text):
-                quiet.append(field)
-                if self._paranoia > 1 and len(text) >= 16:
-                    self._hidden(field, found)
             else:
-                self._look(field, found)
-                if self._paranoia > 1 and len(text) >= 16:
+                if _QUIET.match(text):
+                    quiet.append(field)
+                else:
+                    self._look(field, found)
+                if len(text) >= _ENCODABLE and kind in ("args", "cookies"):
                     self._hidden(field, found)
         if quiet:
             self._look_at_quiet(quiet, found)
         if "%" in request.raw_path:
-            self._look(Field("target", "", request.path[:8_192]), found)
+            path, _, query = request.raw_path.partition("?")
+            self._look(Field("target", "", path[:8_192]), found)
+            if "%" in query and _TWICE.search(query):
+                self._look(Field("raw_query", "", query[:8_192]), found)
         return self._exclusions.remaining(found, request)
 
     def _repeating(self, field: Field) -> tuple[Hit, ...]:
@@ -98,10 +105,12 @@ class QuickRules:
         return known
 
     def _hidden(self, field: Field, found: list[Hit]) -> None:
-        if field.kind in ("args", "cookies"):
-            hidden = base64_decoded(field.value)
-            if hidden:
-                self._look(Field(field.kind, field.name, hidden), found)
+        hidden = base64_decoded(field.value)
+        if hidden:
+            inside: list[Hit] = []
+            self._look(Field(field.kind, field.name, hidden), inside)
+            # Programs keep their own state like this, markup and addresses included: only what is plain counts.
+            found += inside if self._paranoia > 1 else [hit for hit in inside if hit.score >= _PLAIN]
 
     def _look_at_quiet(self, fields: list[Field], found: list[Hit]) -> None:
         joined = "\n".join([field.value for field in fields]).lower()

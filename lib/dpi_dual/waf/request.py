@@ -33,6 +33,7 @@ COLLECTIONS = {
     "body": "REQUEST_BODY",
     "formal": "REQUEST_HEADERS",
     "target": "REQUEST_URI",
+    "raw_query": "QUERY_STRING",
 }
 
 

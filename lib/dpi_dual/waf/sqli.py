@@ -17,6 +17,8 @@ from dpi_dual.waf.normalise import sql_view
 
 MAX_TEXT = 16_384
 MAX_TOKENS = 1_500
+#: A quote that ends somebody else's string comes early; one behind so much text is that text's own.
+MAX_BEFORE = 80
 
 _KEYWORDS = {
     "U": "union intersect except minus",
@@ -39,6 +41,7 @@ _KEYWORDS = {
     "E": "exists",
     "k": "all distinct distinctrow as when then else end offset outfile dumpfile join on values table set top delay "
     "cast asc desc collate binary any some",
+    "v": "current_user session_user system_user current_database current_schema sysdate systimestamp rownum",
     "w": "a an the to of for with at your you my we our us it its this that these those be are was were will can i he "
     "she they them his her their about how what which who why best new more most other each every here there but so "
     "also please have has had do does did if would should could me no yes your",
@@ -151,7 +154,7 @@ def views(text: str) -> tuple[str, ...]:
     found = [_simple(_tokens(text, 0))]
     for quote, phrase in _PHRASES:
         start = text.find(quote)
-        if start >= 0 and quote in phrase.sub("", text):
+        if 0 <= start <= MAX_BEFORE and quote in phrase.sub("", text):
             found.append("Q" + _simple(_tokens(text, start + 1)))
     return tuple(found)
 
