@@ -194,17 +194,14 @@ const Value = AbstractValue.extend({
 		const field = { id, 'data-index': index, 'data-field': this.cbid(sid), 'class': '' };
 		if (this.deps.length)
 			field.class = 'hidden';
+		const help = this.description ? E('div', { 'class': 'cbi-value-description' }, this.description.trim()) : '';
 		const frame = inTable ? E('td', {
 			...about,
 			'class': 'td cbi-value-field',
 			'data-title': this.stripTags(this.title).trim() || null,
 			'data-description': this.stripTags(this.description).trim()
 		}, E('div', field, [ widget ])) : E('div', { ...about, ...field, 'class': `cbi-value ${field.class}` }, [
-			this.title ? this._label(sid, widget) : '',
-			E('div', { 'class': this.title ? 'cbi-value-field' : '' }, [
-				widget,
-				this.description ? E('div', { 'class': 'cbi-value-description' }, this.description.trim()) : ''
-			])
+			...this.title ? [ this._label(sid, widget), E('div', { 'class': 'cbi-value-field' }, [ widget, help ]) ] : [ widget, help ]
 		]);
 		if (inTable)
 			widget.querySelector?.('input:not([type=hidden]), select, textarea')?.setAttribute('aria-label', this._name());

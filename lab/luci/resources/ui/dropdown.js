@@ -47,7 +47,8 @@ const Dropdown = element.Element.extend({
 			'multiple': flag(multiple),
 			'optional': flag(optional),
 			'disabled': flag(disabled),
-			'tabindex': disabled ? -1 : 0
+			'tabindex': disabled ? -1 : 0,
+			'aria-disabled': disabled ? 'true' : null
 		}, [ list, E('span', { 'class': 'more' }, [ '···' ]), E('span', { 'class': 'open' }, [ '▾' ]) ]));
 	},
 
