@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from dpi_dual.ucifile import Document, UciError, Value, anonymous_name, quote
 MAX_CHANGES = 2000
 MAX_VALUES = 500
 
-Change = list[str]
+Change = list[str | int]
+_OPTION = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 
 
 @dataclass
@@ -29,9 +31,11 @@ class Row:
     anonymous: bool
     options: dict[str, Value] = field(default_factory=dict)
 
-    def as_dict(self, index: int) -> dict[str, Any]:
+    def as_dict(self, index: int | None = None) -> dict[str, Any]:
+        """As rpcd shows it; the place only when all sections of a package are asked for."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options.items()}
-        return {".anonymous": self.anonymous, ".type": self.type, ".name": self.name, ".index": index, **values}
+        place = {} if index is None else {".index": index}
+        return {".anonymous": self.anonymous, ".type": self.type, ".name": self.name, **place, **values}
 
 
 class StagedPackage:
@@ -53,7 +57,7 @@ class StagedPackage:
     def _find(self, section: str) -> Row | None:
         return next((row for row in self.rows if row.name == section), None)
 
-    def _stage(self, *change: str) -> None:
+    def _stage(self, *change: str | int) -> None:
         if len(self.changes) >= MAX_CHANGES:
             raise UciError(f"{self.name} has {MAX_CHANGES} staged changes: apply or revert them")
         self.changes.append(list(change))
@@ -68,13 +72,12 @@ class StagedPackage:
         if row is None:
             return None
         if option is None:
-            return {"values": row.as_dict(self.rows.index(row))}
+            return {"values": row.as_dict()}
         value = row.options.get(option)
         return None if value is None else {"value": list(value) if isinstance(value, tuple) else value}
 
     def add(self, kind: str, name: str, values: dict[str, Any]) -> str:
-        if name and self._find(name):
-            raise UciError(f"there is already a section called {name!r:.60}")
+        """The new section's name; with the name of one that is there, that one gets the type, as in rpcd."""
         Document("").add_section(kind, name)  # refuses what cannot be a section
         section = name or anonymous_name(kind, len(self.rows) + 1)
         self._stage("set" if name else "add", section, kind)
@@ -120,7 +123,7 @@ class StagedPackage:
     def order(self, sections: list[str]) -> None:
         for position, section in enumerate(name for name in sections if self._find(name)):
             if self.rows[position].name != section:
-                self._stage("order", section, str(position))
+                self._stage("order", section, position)
 
     def revert(self) -> None:
         self.changes = []
@@ -137,6 +140,8 @@ class StagedPackage:
 
 
 def _value(option: str, value: Any) -> Value:
+    if not _OPTION.fullmatch(option):
+        raise UciError(f"{option!r:.60} cannot be an option: letters, digits and _ only")
     if isinstance(value, list) and len(value) <= MAX_VALUES and all(isinstance(item, str) for item in value):
         wanted: Value = tuple(value)
     elif isinstance(value, bool):
@@ -156,6 +161,8 @@ def _replay(rows: list[Row], change: Change) -> None:
     match change:
         case ["add" | "set" as how, section, kind] if row is None:
             rows.append(Row(section, kind, how == "add"))
+        case ["set", _, kind] if row is not None:
+            row.type = kind
         case ["set", _, option, value] if row is not None:
             row.options[option] = value
         case ["list-add", _, option, value] if row is not None:
@@ -175,9 +182,11 @@ def _replay(rows: list[Row], change: Change) -> None:
 
 
 def _write_rows(document: Document, rows: list[Row]) -> bool:
-    """Makes the document hold what the rows hold; False when they stand in another order there."""
+    """Makes the document hold what the rows hold; False when only writing it anew can do that."""
     wanted = {row.name: row for row in rows}
     there = document.sections()
+    if any(section.name in wanted and wanted[section.name].type != section.type for section in there):
+        return False
     for section in there:
         if section.name in wanted:
             _write_options(document, section.name, section.options, wanted[section.name].options)

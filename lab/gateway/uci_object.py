@@ -124,8 +124,7 @@ class UciObject:
         section = given.get("section", "")
         match method:
             case "get" | "state":
-                found = package.get(section or None, given.get("option"), given.get("type"))
-                return (Status.NOT_FOUND, None) if found is None else (Status.OK, found)
+                return Status.OK, package.get(section or None, given.get("option"), given.get("type"))
             case "changes":
                 return Status.OK, {"changes": package.changes}
             case "revert":
