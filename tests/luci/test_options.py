@@ -113,7 +113,7 @@ console.log(JSON.stringify(taken));
 @pytest.mark.skipif(not shutil.which("node"), reason="there is no node to run formats.js with")
 def test_the_page_takes_the_texts_that_the_engine_takes() -> None:
     texts = list(dict.fromkeys(TEXTS))
-    wanted = [[name, text] for name in FORMATS for text in texts if _takes(name, text)]
+    wanted = [[name, text] for name in FORMATS for text in texts if takes(name, text)]
     command = ["node", "-e", RUN, str(RESOURCES / "dpi-dual/options.js"), str(RESOURCES / "dpi-dual/formats.js")]
     given = json.dumps([list(FORMATS), texts])
     done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
@@ -121,7 +121,7 @@ def test_the_page_takes_the_texts_that_the_engine_takes() -> None:
     assert json.loads(done.stdout) == wanted
 
 
-def _takes(form: str, text: str) -> bool:
+def takes(form: str, text: str) -> bool:
     try:
         parse(text, {"type": "string", "format": form})
     except BadValueError:

@@ -64,7 +64,7 @@ const FACTORS = { low: 0.7, medium: 1, high: 1.3 };
 const AGREES = {
 	'mitm.block_threshold': {
 		after: 'alert_threshold',
-		check: (value, alert) => value === '' || alert === '' || +value >= +alert ||
+		check: (value, alert) => +value >= +alert ||
 			_('Expecting at least %d, from where requests raise an alert.').format(alert)
 	},
 	'tap.mirror_source': {
@@ -142,7 +142,11 @@ function addOption(section, of, name, tab) {
 			if (said !== true)
 				return said;
 		}
-		return agrees ? agrees.check(value, section.formvalue(section_id, agrees.after) ?? '') : true;
+		if (!agrees)
+			return true;
+		const other = options.sections[of].options[agrees.after];
+		const or = (given, fallback) => given == null || given === '' ? fallback : given;
+		return agrees.check(or(value, option.default), or(section.formvalue(section_id, agrees.after), other.default));
 	};
 	for (const other in AGREES)
 		if (other.split('.')[0] === of && AGREES[other].after === name)
