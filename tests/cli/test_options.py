@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 import dpi_dual
-from dpi_dual.cli import dualctl
+from dpi_dual.cli import correlator, dualctl
 from dpi_dual.cli.command import Command
 from dpi_dual.cli.options import nearest, parameters, parser_of, schema
 
@@ -72,3 +73,28 @@ def test_a_wrong_command_line_is_refused_by_name(
 def test_nearest() -> None:
     assert nearest("flwos", ["flows", "lan"]) == "flows"
     assert nearest("zzz", ["flows", "lan"]) == ""
+
+
+PROGRAMS = {"dpi-dualctl": dualctl.PROGRAM, "dpi-correlator": correlator.PROGRAM}
+EXAMPLES = sorted(
+    {
+        (program, example)
+        for program, known in PROGRAMS.items()
+        for command in known.commands()
+        for example, _ in command.examples
+    }
+)
+
+
+@pytest.mark.parametrize(("program", "example"), EXAMPLES)
+def test_every_example_of_the_help_is_a_right_command_line(program: str, example: str) -> None:
+    words = shlex.split(example)
+    words = words[: next((at for at, word in enumerate(words) if word[0] in "|&>"), None)]
+    meant = [command for command in PROGRAMS[program].commands() if [*command.words] == words[: len(command.words)]]
+    command = max(meant, key=lambda command: len(command.words))
+    parameters(command, parser_of(program, command).parse_args(words[len(command.words) :]))
+
+
+def test_what_may_be_left_out_may_also_be_named() -> None:
+    wanted = {"ip": "198.51.100.7", "duration": "1d"}
+    assert given("ban", "198.51.100.7", "1d") == given("ban", "198.51.100.7", "--duration", "1d") == wanted

@@ -29,6 +29,10 @@ def method_of(command: Command) -> Rules:
     return schema()[command.object][command.method]
 
 
+#: Where what stands in its place goes, while the same may also be named: argparse would let the one undo the other.
+_PLACE = "place of "
+
+
 def summary(command: Command) -> str:
     """One line about `command`."""
     return command.help or str(method_of(command)["help"])
@@ -102,10 +106,12 @@ def _add(parser: argparse.ArgumentParser, name: str, rules: Rules, positional: b
     elif kind == "array":
         given.update(action="append", type=_text(rules.get("items", {})), metavar=name.upper())
     if positional:
-        given |= {"metavar": name.upper()} | ({} if required else {"nargs": "?"})
-        parser.add_argument(name, **given)
-    else:
-        parser.add_argument("--" + name.replace("_", "-"), dest=name, **given)
+        optional = {} if required else {"nargs": "?"}
+        parser.add_argument(name if required else _PLACE + name, **{**given, "metavar": name.upper(), **optional})
+    if not positional or (not required and kind != "boolean"):
+        # What may be left out may also be named: what stands before it need not be given then.
+        hidden = {"help": argparse.SUPPRESS} if positional else {}
+        parser.add_argument("--" + name.replace("_", "-"), dest=name, **{**given, **hidden})
 
 
 def _interval(text: str) -> float:
@@ -149,4 +155,6 @@ def parser_of(program: str, command: Command) -> Parser:
 def parameters(command: Command, given: argparse.Namespace) -> dict[str, Any]:
     """The parameters of the call: what was given, the rest is left to the engine's defaults."""
     names = method_of(command)["params"]["properties"]
-    return {name: value for name in names if (value := getattr(given, name, None)) is not None}
+    found = {name: getattr(given, _PLACE + name, None) for name in names}
+    named = {name: getattr(given, name, None) for name in names}
+    return {name: value for name in names if (value := named[name] if found[name] is None else found[name]) is not None}
