@@ -99,6 +99,9 @@
 	/** Of these the class itself is the module, for others to extend; of all others there is one instance. */
 	const CLASSES = [ 'view' ];
 
+	/** Where a module is found on L, when not under its own name. */
+	const PLACES = { request: 'Request', poll: 'Poll', session: null };
+
 	const DIRECTIVE = /^(?:\s|\/\/[^\n]*\n|\/\*[\s\S]*?\*\/)*(['"])([^'"\n]*)\1\s*;?/;
 	const REQUIRE = /^require[ \t]+(\S+)(?:[ \t]+as[ \t]+([a-zA-Z_]\S*))?$/;
 
@@ -138,8 +141,9 @@
 			type.displayName = camel(`${name}Class`);
 		const instance = CLASSES.includes(name) ? type : new type();
 		modules[name] = instance;
-		if (!name.includes('.'))
-			L[name] ??= instance;
+		const place = Object.hasOwn(PLACES, name) ? PLACES[name] : name;
+		if (place && !place.includes('.'))
+			L[place] ??= instance;
 		return instance;
 	}
 
@@ -299,12 +303,7 @@
 	tellTheme();
 
 	async function start() {
-		for (const [ name, alias ] of [ [ 'dom' ], [ 'session' ], [ 'request', 'Request' ], [ 'poll', 'Poll' ], [ 'rpc' ], [ 'uci' ],
-			[ 'ui' ], [ 'view' ] ]) {
-			const module = await L.require(name);
-			if (alias)
-				L[alias] = module;
-		}
+		await Promise.all([ 'dom', 'request', 'poll', 'ui', 'view' ].map(name => L.require(name)));
 		L.loaded = true;
 		document.dispatchEvent(new CustomEvent('luci-loaded'));
 		L.Poll.start();
