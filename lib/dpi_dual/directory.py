@@ -28,15 +28,15 @@ def private_directory(path: str, make: bool = True, or_root: bool = False) -> in
     return descriptor
 
 
-def replace_file(directory: str, name: str, data: bytes) -> None:
+def replace_file(directory: str, name: str, data: bytes, mode: int = FILE_MODE) -> None:
     """Writes `directory/name` so that a reader sees the old file or the new one, never a part; raises OSError."""
     temporary = f".{name}.new"
     folder = private_directory(directory)
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with open(os.open(temporary, flags, FILE_MODE, dir_fd=folder), "wb") as file:  # noqa: PTH123 - by dir_fd
-                os.fchmod(file.fileno(), FILE_MODE)
+            with open(os.open(temporary, flags, mode, dir_fd=folder), "wb") as file:  # noqa: PTH123 - by dir_fd
+                os.fchmod(file.fileno(), mode)
                 file.write(data)
             os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 
 import pytest
@@ -264,3 +265,22 @@ def test_pages_of_other_sites_get_nothing(api: Api, origin: str) -> None:
 
 def test_our_own_pages_get_an_answer(api: Api) -> None:
     assert api.get("/status", Origin=f"http://127.0.0.1:{api.port}").status == 200
+
+
+def test_metrics_over_http(api: Api) -> None:
+    config = api.engine.directory / "config" / "dpi-dual"
+    before = config.read_text()
+    assert (api.get("/metrics").status, api.get("/metrics").json()["code"]) == (404, "prometheus_off")
+    try:
+        config.write_text(before + "config export 'export'\n\toption prometheus '1'\n")
+        api.engine.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 60
+        while (answer := api.get("/metrics")).status != 200:
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.1)
+    finally:
+        config.write_text(before)
+        api.engine.process.send_signal(signal.SIGHUP)
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"\n# TYPE dpi_dual_flows_started_total counter\n" in answer.body
+    assert api.ask("GET", "/api/dpi/metrics").status == 401

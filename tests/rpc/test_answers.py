@@ -45,6 +45,7 @@ WITHOUT = {
     "bans": "crowdsec_not_set_up",
     "replay_request": "mitm_down",
     "ban_ip": "crowdsec_not_set_up",
+    "metrics": "prometheus_off",
 }
 
 

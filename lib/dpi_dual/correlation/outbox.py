@@ -62,6 +62,7 @@ class Outbox:
         self._ubus = find_ubus() if ubus is None else ubus
         self._bus = Bus(self._ubus)
         self._monotonic = monotonic
+        self.listener: Callable[[str, dict[str, Any]], None] | None = None
         self._urls: tuple[str, ...] = ()
         self._hooks: dict[str, deque[dict[str, Any]]] = {}
         self._tries: dict[str, int] = {}
@@ -89,7 +90,9 @@ class Outbox:
         self._urls = urls
 
     def event(self, name: str, content: dict[str, Any]) -> None:
-        """Queues a ubus event."""
+        """Queues a ubus event, and tells whoever listens in the engine."""
+        if self.listener is not None:
+            self.listener(name, content)
         if not self._ubus:
             return
         text = json.dumps(content, separators=(",", ":"))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dpi_dual import config, paths
 from dpi_dual.capture.agent import AgentClient
@@ -31,6 +31,9 @@ from dpi_dual.lan.stream import LanStream
 from dpi_dual.mitm.haproxy_state import HaproxyWatch
 from dpi_dual.mitm.link import MitmLink
 from dpi_dual.model import Problem
+
+if TYPE_CHECKING:
+    from dpi_dual.export.exports import Exports
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +100,7 @@ class Engine:
         self.lan = LanStream(self.settings, self.state.db, self.snapshots.write, config_dir=config_dir)
         self.lan.agent = self._lan_agent
         self.correlator = Correlator(self.settings, self.state.db, self.tap.table, self.lan)
-        self.mitm = MitmLink(self.settings, self.state.db, self.snapshots.write, self.correlator.on_alert)
+        self.mitm = MitmLink(self.settings, self.state.db, self.snapshots.write, self._on_alert)
         self.crowdsec = CrowdSec(
             self.settings.crowdsec,
             self.settings.secrets.crowdsec,
@@ -109,6 +112,7 @@ class Engine:
         self.series = Series(self.state.db, self._series_figures)
         self.mirror: Mirror | None = None
         self.haproxy: HaproxyWatch | None = None
+        self.exports: Exports | None = None
         self.agents: dict[str, AgentClient] = {}
         self.supervisor: Supervisor
         self._wanted: dict[str, object] = {}
@@ -161,6 +165,11 @@ class Engine:
         around = self.lan.accounting.around
         return around.is_inside(ip) or ip in around.router_ips or is_private(ip)
 
+    def _on_alert(self, alert: dict[str, Any]) -> None:
+        self.correlator.on_alert(alert)
+        if self.exports is not None:
+            self.exports.on_alert(alert)
+
     def _on_decision(self, change: str, decision: Decision) -> None:
         """CrowdSec decided: the correlator hears of it, and what the address asked for before is looked at again."""
         self.correlator.on_decision(change, decision)
@@ -174,7 +183,7 @@ class Engine:
         return [
             *parts,
             *self.agents.values(),
-            *(part for part in (self.mirror, self.haproxy) if part is not None),
+            *(part for part in (self.mirror, self.haproxy, self.exports) if part is not None),
             *((self.correlator, self.crowdsec) if "correlation" in self.supervisor else ()),
             *(extra[2] for extra in self._extra),
         ]
@@ -283,6 +292,9 @@ class Engine:
                 wanted["haproxy"] = None
         if "correlation" in parts:
             wanted |= {"correlation": None, "crowdsec": None}
+        export, secret = self.settings.export, self.settings.secrets.export
+        if parts and (export.eve or export.textfile or export.influx_url or (export.mqtt and export.mqtt_host)):
+            wanted["export"] = (export, secret, own.stats_dir)
         sockets = agent_sockets(self.settings, frozenset(parts))
         wanted |= {f"agent {name}": socket for name, socket in sockets.items()}
         for name in [name for name, key in self._wanted.items() if name not in wanted or wanted[name] != key]:
@@ -303,6 +315,8 @@ class Engine:
             self.mirror = None
         elif name == "haproxy":
             self.haproxy = None
+        elif name == "export":
+            self.exports = None
         elif name.startswith("agent "):
             agent = name.removeprefix("agent ")
             self.agents.pop(agent, None)
@@ -322,6 +336,12 @@ class Engine:
         if name == "haproxy":
             haproxy = self.haproxy = HaproxyWatch()
             return haproxy.run
+        if name == "export":
+            # Imported here: it is off on most routers, and the engine has little room.
+            from dpi_dual.export.exports import Exports
+
+            exports = self.exports = Exports(self, self.settings.export, self.settings.secrets.export)
+            return exports.run
         fixed: dict[str, Callable[[], Awaitable[None]]] = {
             "state": self.state.run,
             "series": self.series.run,

@@ -82,6 +82,8 @@ def respond(request: Request, bus: Callable[[], Bus], throttle: Throttle) -> Res
     error = of_answer(answer)
     if error is not None:
         raise error
+    if route.name == routes.METRICS:
+        return Response(body=answer["text"].encode("utf-8"), content_type=answer["content_type"])
     return Response(body=_json(answer))
 
 

@@ -29,6 +29,7 @@ _STATUSES = {
     "too_long": 413,
     "internal": 500,
     "never_banned": 400,
+    "prometheus_off": 404,
 }
 
 RETRY_S = 10

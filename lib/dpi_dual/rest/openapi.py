@@ -8,7 +8,7 @@ from typing import Any
 
 from dpi_dual.rest.errors import REASONS
 from dpi_dual.rest.request import MAX_BODY
-from dpi_dual.rest.routes import BASE, ROUTES, Route
+from dpi_dual.rest.routes import BASE, METRICS, ROUTES, Route
 from dpi_dual.rpc.signatures import schema
 
 #: The interface's own version: it changes when a client would have to.
@@ -34,6 +34,8 @@ _FAILURES = {
     500: "a defect; the system log says more",
     503: "the engine, or what it needs for this, does not run",
 }
+
+_TEXT: Part = {"description": "one metric a block", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 def document() -> Part:
@@ -72,7 +74,7 @@ def _operation(route: Route, ubus: Part) -> Part:
         "operationId": route.name,
         "summary": route.help,
         "description": f"`{obj} {name}` of ubus",
-        "responses": {"200": _ok(_moved(ubus["objects"][obj][name]["returns"]))},
+        "responses": {"200": _TEXT if route.name == METRICS else _ok(_moved(ubus["objects"][obj][name]["returns"]))},
     }
     parameters = []
     if route.path_parameter():

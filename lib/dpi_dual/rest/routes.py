@@ -12,6 +12,7 @@ from dpi_dual.rpc.signatures import Method, methods
 #: Where the web server serves us; what follows is matched below.
 BASE = "/api/dpi"
 
+#: Answers text, not JSON.
 METRICS = "metrics"
 
 
@@ -47,6 +48,7 @@ ROUTES = (
     Route("GET", "/mitm/buffer", "buffer", ("dpi.status", "buffer"), "state of the buffer of requests"),
     Route("GET", "/tap/flows", "flows", ("dpi.status", "flows"), "flows of the WAN, newest first"),
     Route("GET", "/correlated", "correlated", ("dpi.correlator", "timeline"), "correlated threats, newest first"),
+    Route("GET", "/metrics", METRICS, ("dpi.status", "metrics"), "figures for Prometheus, in its text format"),
     Route(
         "POST", "/replay/{ip}", "replay", ("dpi.status", "replay"), "judge the buffered requests of an address again"
     ),

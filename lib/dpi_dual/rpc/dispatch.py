@@ -31,6 +31,7 @@ HANDLERS: dict[str, dict[str, Handler]] = {
         "replay": status.replay,
         "history": status.history,
         "health": status.health,
+        "metrics": status.metrics,
         "version": status.version,
     },
     "dpi.lan": {

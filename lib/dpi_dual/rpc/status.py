@@ -102,3 +102,16 @@ def version(engine: Engine) -> Answer:
         "python": platform.python_version(),
         "agents": {name: agent.status() for name, agent in engine.agents.items()},
     }
+
+
+def metrics(engine: Engine) -> Answer:
+    settings = engine.settings.export
+    if not settings.prometheus:
+        raise QueryError("prometheus_off", "there are no metrics: dpi-dual.export.prometheus is off")
+    # Imported here: off on most routers.
+    from dpi_dual.export import prometheus
+    from dpi_dual.export.exports import sensor_id
+    from dpi_dual.export.figures import families
+
+    text = prometheus.text(families(engine, sensor_id(settings)))
+    return {"content_type": prometheus.CONTENT_TYPE, "text": text}
