@@ -22,7 +22,7 @@ from dpi_dual.mitm.spool import Spool
 from dpi_dual.waf.verdict import Hit, Verdict
 
 #: Copies that wait for the deep tier; beyond it the oldest keep their quick verdict.
-BACKLOG, BACKLOG_BYTES = 500, 16 * 1024 * 1024
+BACKLOG, BACKLOG_BYTES = 1_000, 16 * 1024 * 1024
 #: How long after an anomaly the next of the same client at the same place is told; how many pairs are remembered.
 ANOMALY_AGAIN_S, ANOMALIES = 60.0, 2_000
 TOP_HOSTS = 10
