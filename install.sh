@@ -113,15 +113,29 @@ install_luci() {
     put_tree luci-app-dpi-dual/root "$destdir"
 }
 
+# install_translation LANGUAGE: as LuCI's own build compiles and names it.
+install_translation() {
+    i18n=$destdir/usr/lib/lua/luci/i18n
+    mkdir -p "$i18n"
+    "$python" -m openwrt.lmo "luci-app-dpi-dual/po/$1/dpi-dual.po" "$i18n/dpi-dual.$1.lmo.new.$$"
+    chmod 644 "$i18n/dpi-dual.$1.lmo.new.$$"
+    mv -f "$i18n/dpi-dual.$1.lmo.new.$$" "$i18n/dpi-dual.$1.lmo"
+    say "  $i18n/dpi-dual.$1.lmo"
+}
+
 case ${PACKAGE:-all} in
 secubox-dpi-dual) install_service ;;
 luci-app-dpi-dual) install_luci ;;
+luci-i18n-dpi-dual-*) install_translation "${PACKAGE#luci-i18n-dpi-dual-}" ;;
 all)
     install_service
     install_luci
+    for language in luci-app-dpi-dual/po/*/dpi-dual.po; do
+        install_translation "$(basename "$(dirname "$language")")"
+    done
     ;;
 *)
-    echo "install.sh: PACKAGE is secubox-dpi-dual or luci-app-dpi-dual" >&2
+    echo "install.sh: PACKAGE is secubox-dpi-dual, luci-app-dpi-dual or luci-i18n-dpi-dual-LANGUAGE" >&2
     exit 1
     ;;
 esac

@@ -1,4 +1,4 @@
-"""`make package`: the wheel and both packages, without OpenWrt's build system: `python -m openwrt [--out WHERE]`."""
+"""`make package`: the wheel and the packages, without OpenWrt's build system: `python -m openwrt [--out WHERE]`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from openwrt import ipk, recipe, wheel
@@ -31,10 +32,9 @@ def main(argv: list[str] | None = None) -> int:
     feed = options.out / f"python{python}"
     feed.mkdir(parents=True, exist_ok=True)
     index = []
-    for name, makefile in RECIPES.items():
-        facts = recipe.read(makefile, name)
+    for facts in packages():
         control, content = build(facts, options.python, python, epoch)
-        file = feed / f"{name}_{facts.full_version}_all.ipk"
+        file = feed / f"{facts.name}_{facts.full_version}_all.ipk"
         file.write_bytes(content)
         index.append(ipk.index_entry(control, file))
         print(file)
@@ -44,6 +44,17 @@ def main(argv: list[str] | None = None) -> int:
     print(wheel.build(ROOT, options.out, recipe.read(RECIPES["secubox-dpi-dual"], "secubox-dpi-dual").version, epoch))
     print(f"secubox-dpi-dual is bytecode: it installs where python3-light is {python}, nowhere else.")
     return 0
+
+
+def packages() -> list[recipe.Recipe]:
+    """The two, and a translation of the pages for each language, as LuCI's build would make it."""
+    found = [recipe.read(makefile, name) for name, makefile in RECIPES.items()]
+    pages = found[-1]
+    for language in sorted(path.parent.name for path in ROOT.glob("luci-app-dpi-dual/po/*/dpi-dual.po")):
+        about = f"{pages.title}, in the language '{language}'"
+        name = f"luci-i18n-dpi-dual-{language}"
+        found.append(replace(pages, name=name, title=about, description=about, depends=(pages.name,), scripts={}))
+    return found
 
 
 def source_date() -> int:

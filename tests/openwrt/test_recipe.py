@@ -161,7 +161,8 @@ def test_the_recipe_installs_the_tree_of_make_install(topdir: Path, tmp_path: Pa
         subprocess.run([ROOT / "install.sh"], env=given, capture_output=True, check=True)
     whole, pages, built = _contents(ours), _contents(luci), _contents(topdir / "out")
     assert not set(built) & set(pages)
-    assert built | pages == whole
+    # LuCI's build makes packages of their own of the translations.
+    assert built | pages == {name: file for name, file in whole.items() if not name.endswith(".lmo")}
 
 
 def test_a_feed_finds_both_packages_and_nothing_else() -> None:
