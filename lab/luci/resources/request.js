@@ -30,6 +30,22 @@ const Response = baseclass.extend({
 	}
 });
 
+let leaving = false;
+window.addEventListener('pagehide', () => { leaving = true; });
+window.addEventListener('pageshow', () => { leaving = false; });
+
+/** The browser breaks off requests when one leaves the page: nobody is there to be told of that. */
+async function fetchUnlessLeaving(url, options) {
+	try {
+		return await fetch(url, options);
+	}
+	catch (error) {
+		if (leaving)
+			return new Promise(() => {});
+		throw error;
+	}
+}
+
 function withQuery(url, options) {
 	const words = Object.entries(options.query ?? {}).map(([ key, value ]) => value == null ? encodeURIComponent(key)
 		: `${encodeURIComponent(key)}=${encodeURIComponent(typeof value === 'object' ? JSON.stringify(value) : value)}`);
@@ -64,7 +80,7 @@ return baseclass.extend({
 			return this._enqueue(url, options);
 		const headers = { ...options.headers };
 		const started = Date.now();
-		const answer = await fetch(withQuery(url, options), {
+		const answer = await fetchUnlessLeaving(withQuery(url, options), {
 			method,
 			headers,
 			body: body(options.content, headers),

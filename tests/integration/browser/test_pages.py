@@ -11,7 +11,8 @@ from lab.engine import RunningEngine, running_engine
 from tests.integration.browser.harness import Site, Visit, gateway, serious_faults
 from tests.integration.running_lab import eventually
 
-PAGES = ("admin/status/overview", *(f"admin/secubox/dpi-dual/{name}" for name in ("overview", "timeline", "lan", "settings")))
+NAMES = ("overview", "timeline", "lan", "settings")
+PAGES = ("admin/status/overview", *(f"admin/secubox/dpi-dual/{name}" for name in NAMES))
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +45,19 @@ def test_staged_changes_are_shown_applied_and_reach_the_engine(visit: Visit, eng
     page.evaluate(
         """async () => {
             await L.uci.load('dpi-dual');
-            L.uci.set('dpi-dual', 'lan', 'history_days', '7');
+            L.uci.set('dpi-dual', 'settings', 'mode', 'tap-only');
             await L.uci.save();
         }"""
     )
     where = str(visit.site.config)
-    assert all("history_days" not in section.options for section in uci.read("dpi-dual", where))
+    assert engine.call("dpi.status", "status")["mode"] == "dual"
     page.get_by_role("button", name="Unsaved Changes: 1").click()
-    page.get_by_text("uci set dpi-dual.lan.history_days='7'").wait_for()
+    page.get_by_text("uci set dpi-dual.settings.mode='tap-only'").wait_for()
     page.locator("#modal_overlay .cbi-button-positive").click()
     page.get_by_text("Configuration changes applied.").wait_for()
-    lan = next(section for section in uci.read("dpi-dual", where) if section.name == "lan")
-    assert lan.options["history_days"] == "7"
+    settings = next(section for section in uci.read("dpi-dual", where) if section.name == "settings")
+    assert settings.options["mode"] == "tap-only"
+    eventually("the engine has reloaded", lambda: engine.call("dpi.status", "status")["mode"] == "tap-only")
     page.get_by_role("button", name="Unsaved Changes: 1").wait_for(state="hidden")
 
 
