@@ -112,7 +112,7 @@ run:
 	@exec $(PY) -m lab run $(if $(DURATION),--duration $(DURATION)) $(if $(REPORT),--report $(REPORT))
 
 test:
-	@PYTHON=$(PYTHON) lab/bootstrap lab
+	@PYTHON=$(PYTHON) lab/bootstrap lab test
 	@$(PY) -m pytest $(ARGS)
 
 lint:
