@@ -70,9 +70,9 @@ const CARDS = {
 		curve: points => points.map(point => [ point[0], point[2] ]), format: tables.rate,
 		rows: lan => [
 			[ _('Active clients'), tables.count(lan.active_clients) ],
-			[ _('Down, up'), lan.state == 'running' ? `${tables.rate(lan.tx_rate_bps)}, ${tables.rate(lan.rx_rate_bps)}` : '–' ],
+			[ _('Receiving'), lan.state == 'running' ? tables.rate(lan.tx_rate_bps) : '–' ],
+			[ _('Sending'), lan.state == 'running' ? tables.rate(lan.rx_rate_bps) : '–' ],
 			[ _('Destinations'), tables.count(lan.unique_destinations) ],
-			[ _('Protocols'), tables.count(lan.detected_protocols) ],
 			[ _('Counted by'), SOURCES[lan.source] ?? lan.source ]
 		]
 	},

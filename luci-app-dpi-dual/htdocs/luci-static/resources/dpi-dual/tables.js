@@ -30,7 +30,7 @@
  *   caption     what the table is (read to screen readers)
  *   columns     [ { key, title, value(row) -> what it is sorted and filtered by (number or string),
  *                   cell(row) -> string or Node (default: the value), number: right-aligned, sortable: true,
- *                   descending: first click sorts downwards (default for number), wide: takes the room left,
+ *                   descending: first click sorts downwards (default for number), wide: takes the room left, nowrap: stays in one line,
  *                   hint: title of the header, extra: left out on a phone } ]
  *   id(row)     -> string: what stays the same row from one update to the next
  *   sort        { key, descending } at first; absent: the rows' own order
@@ -277,7 +277,7 @@ const create = options => {
 		const cells = columns.map(column => ({
 			td: tr.appendChild(E('td', {
 				'role': 'cell', 'data-title': column.title,
-				'class': [ column.number && 'dpi-number', column.wide && 'dpi-wide', column.extra && 'dpi-extra' ].filter(Boolean).join(' ')
+				'class': [ column.number && 'dpi-number', column.wide && 'dpi-wide', column.nowrap && 'dpi-nowrap', column.extra && 'dpi-extra' ].filter(Boolean).join(' ')
 			})),
 			last: null
 		}));

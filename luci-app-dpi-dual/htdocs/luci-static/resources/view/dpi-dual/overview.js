@@ -108,13 +108,13 @@ const threat_table = () => tables.create({
 	id: row => String(row.id),
 	filter: _('Filter by address, type or reason…'),
 	columns: [
-		{ key: 'last_at', title: _('When'), descending: true, cell: row => E('time', { 'datetime': new Date(row.last_at * 1000).toISOString(), 'title': tables.time(row.last_at) }, [ tables.age(row.last_at) ]) },
-		{ key: 'ip', title: _('Address'), cell: row => E('span', {}, [
+		{ key: 'last_at', title: _('When'), descending: true, nowrap: true, cell: row => E('time', { 'datetime': new Date(row.last_at * 1000).toISOString(), 'title': tables.time(row.last_at) }, [ tables.age(row.last_at) ]) },
+		{ key: 'ip', title: _('Address'), nowrap: true, cell: row => E('span', {}, [
 			E('a', { 'href': place.link(`${PATH}/timeline`, { ip: row.ip }), 'title': _('Show in the timeline') }, [ tables.wire(row.ip, 48) ]),
 			row.kind == 'client' ? ' ' : '',
 			row.kind == 'client' ? E('a', { 'class': 'dpi-badge dpi-info', 'href': place.link(`${PATH}/lan`, { client: row.actor || row.ip }) }, [ _('LAN client') ]) : ''
 		]) },
-		{ key: 'event_type', title: _('What'), value: row => tables.event(row.event_type) },
+		{ key: 'event_type', title: _('What'), nowrap: true, value: row => tables.event(row.event_type) },
 		{ key: 'threat_score', title: _('Score'), number: true, cell: row => tables.score(row.threat_score) },
 		{ key: 'reason', title: _('Why'), wide: true, cell: row => E('span', {}, [ tables.wire(row.reason, 96), row.count > 1 ? ` ×${tables.count(row.count)}` : '' ]) },
 		{ key: 'reputation_score', title: _('Reputation'), number: true, extra: true, cell: row => tables.decimal(row.reputation_score, 0) },
