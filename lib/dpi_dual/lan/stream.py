@@ -79,7 +79,6 @@ class LanStream(LanAnswers):
         self._offset = clock() - monotonic()
         self._flushed_at = monotonic()
         self.offload: tuple[Problem, ...] = ()
-        self._offload_at = float("-inf")
         self._dumped_at = float("-inf")
         self._dump_cost_s = 0.0
         self._absence_s = absence_s
@@ -101,6 +100,7 @@ class LanStream(LanAnswers):
         }
         self.shown = frozenset(part for part, on in parts.items() if on)
         self.fallback.interface = lan.interface[0] if lan.interface else ""
+        self._offload_at = float("-inf")
 
     async def run(self) -> None:
         """Ticks until cancelled; what is not written yet is written then."""

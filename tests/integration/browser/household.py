@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def mac_of(number: int) -> str:
 
 def ip_of(number: int) -> str:
     """And its address."""
-    return f"192.168.{1 + (number >> 8)}.{number & 255 or 1}" if number >> 8 else f"192.168.1.{number + 2}"
+    return f"192.168.{1 + number // 250}.{2 + number % 250}"
 
 
 class Agent:
@@ -153,7 +154,9 @@ class Agent:
                     continue  # that engine is gone
 
     def close(self) -> None:
-        """No more."""
+        """No more; may be said twice."""
+        if self._listener.fileno() < 0:
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._connected:
@@ -170,15 +173,22 @@ class Household:
     feeder: Feeder
     crowdsec: LocalApi | None
 
+    def ask(self, obj: str, method: str, **params: Any) -> dict[str, Any]:
+        """An answer of the engine that is no failure."""
+        answer = self.engine.call(obj, method, **params)
+        assert "error" not in answer, answer
+        return answer
+
     def threats(self, number: int, **more: Any) -> None:
         """So many records, each about an address of its own."""
         for n in range(number):
-            score = (17 * n) % 101
-            kind = ("scanner", "brute_force", "dpi_threat", "waf_alert")[n % 4]
-            ip = f"203.0.{113 + n // 250}.{1 + n % 250}"
-            given = {"ip": ip, "event_type": kind, "reason": f"seen {n}: {HOSTILE[n % len(HOSTILE)]}", "score": score}
-            answer = self.engine.call("dpi.correlator", "correlate", **{**given, **more})
-            assert answer.get("ok"), answer
+            given = {
+                "ip": f"203.0.{113 + n // 250}.{1 + n % 250}",
+                "event_type": ("scanner", "brute_force", "dpi_threat", "waf_alert")[n % 4],
+                "reason": f"seen {n}: {HOSTILE[n % len(HOSTILE)]}",
+                "score": (17 * n) % 101,
+            }
+            self.ask("dpi.correlator", "correlate", **{**given, **more})
 
     def attacks(self, number: int, first: int = 1, **values: Any) -> None:
         """Requests with SQL in them, buffered and alarmed about."""
@@ -189,15 +199,14 @@ class Household:
 
 
 @contextmanager
-def household(clients: int = 20, crowdsec: bool = True, port_of_lapi: bool = True) -> Iterator[Household]:
+def household(clients: int = 20, crowdsec: bool = True) -> Iterator[Household]:
     """All of it until the block ends; without CrowdSec where that is not installed."""
     with ExitStack() as stack:
-        place = Path(stack.enter_context(_directory()))
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dpi-household-")))
         lapi = stack.enter_context(running_crowdsec()) if crowdsec and not missing() else None
         uci = (
             f"config lan 'lan'\n\toption interface 'lo'\n\toption netifyd_socket '{place}/agent.sock'\n"
             f"config mitm 'mitm'\n\toption buffer_dir '{place}/buffer'\n\toption waf_engine 'builtin'\n"
-            "config correlation 'correlation'\n\toption window '1'\n"
         )
         if lapi is not None:
             uci += f"config crowdsec 'crowdsec'\n\toption url '{lapi.url}'\n\toption machine_id 'pages'\n"
@@ -220,7 +229,7 @@ def household(clients: int = 20, crowdsec: bool = True, port_of_lapi: bool = Tru
                     f"\toption bouncer_key '{lapi.add_bouncer('pages')}'\n"
                 )
                 secrets.chmod(0o600)
-            engine.process.send_signal(1)
+            engine.process.send_signal(signal.SIGHUP)
             settings = config.load(str(configs))
             feeder = Feeder(place / "buffer", policies.of_settings(settings), new_key())
             try:
@@ -235,22 +244,3 @@ def _name(number: int) -> str:
 
 def _uci(text: str) -> str:
     return text.replace("'", "'\\''")
-
-
-@contextmanager
-def _directory() -> Iterator[str]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="dpi-household-") as name:
-        yield name
-
-
-if __name__ == "__main__":
-    with household(int(os.environ.get("CLIENTS", "20"))) as house:
-        house.threats(int(os.environ.get("THREATS", "60")))
-        house.attacks(5)
-        house.attacks(3, first=100, client_ip="203.0.113.9", host=HOSTILE[0])
-        print(house.engine.directory, house.crowdsec and house.crowdsec.url, flush=True)
-        while True:
-            time.sleep(2)
-            house.agent.tick()
