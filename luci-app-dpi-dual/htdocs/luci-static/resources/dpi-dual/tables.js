@@ -36,6 +36,7 @@
  *   sort        { key, descending } at first; absent: the rows' own order
  *   filter      true, or the placeholder of the filter box; absent: no filter box
  *   search(row) -> text that the filter looks in (default: all columns' values)
+ *   filtered(text)  is told what the filter box holds, so that rows not loaded yet can be asked for
  *   page        rows shown at a time (default 50): thousands of rows never mean thousands of nodes
  *   empty       Node or () -> Node shown instead when there is no row at all: see empty()
  *   open(row)   makes each row's first cell a button that calls it
@@ -200,7 +201,7 @@ const create = options => {
 		'type': 'search', 'class': 'cbi-input-text dpi-filter', 'autocomplete': 'off', 'spellcheck': 'false',
 		'placeholder': options.filter === true ? _('Filter…') : options.filter,
 		'aria-label': _('Filter: %s').format(options.caption), 'aria-controls': name,
-		'input': ev => { needle = ev.currentTarget.value.trim().toLowerCase(); page = 0; draw(); }
+		'input': ev => { needle = ev.currentTarget.value.trim().toLowerCase(); page = 0; draw(); options.filtered?.(needle); }
 	}) : null;
 	/* On a phone the header row is not shown: the same choice as a select. */
 	const chosen = columns.some(column => column.sortable) ? E('select', {

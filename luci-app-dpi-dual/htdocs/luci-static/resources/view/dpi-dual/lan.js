@@ -62,11 +62,26 @@ const protocol_columns = [
 /* A list in a tab: the first page is asked for with each poll, what 'Load more' brought stays below it. */
 const listing = options => {
 	const older = new Map();
-	let next = '';
+	let next = '', needle = '', sought = '', timer = 0;
 	const fresh = new Map();
 	const draw = () => table.update([ ...fresh.values(), ...[ ...older ].filter(([ id ]) => !fresh.has(id)).map(([ , row ]) => row) ], next != '');
+	/* A list that is not here as a whole is searched on the router too. */
+	const seek = async () => {
+		if (!options.find || next == '' || needle == sought)
+			return;
+		sought = needle;
+		const answer = needle ? await options.find(needle) : {};
+		for (const row of dpi.failed(answer) ? [] : answer[options.key] ?? [])
+			older.set(options.id(row), row);
+		draw();
+	};
 	const table = tables.create({
 		...options,
+		filtered: text => {
+			needle = text;
+			window.clearTimeout(timer);
+			timer = window.setTimeout(seek, 300);
+		},
 		more: async () => {
 			const answer = await options.turn({ limit: options.limit, before: next });
 			if (!dpi.report(answer))
@@ -88,6 +103,7 @@ const listing = options => {
 			if (older.size == 0)
 				next = answer.next ?? '';
 			draw();
+			seek();
 		}
 	};
 };
@@ -121,6 +137,7 @@ return view.extend({
 			caption: _('Clients of the LAN'), key: 'clients', id: client_id, limit: 500,
 			columns: client_columns, sort: { key: 'bytes', descending: true },
 			turn: params => dpi.lan.clients({ sort: 'bytes', ...params }),
+			find: text => dpi.lan.clients({ limit: 500, sort: 'bytes', search: text.slice(0, 64) }),
 			filter: _('Name, MAC, address, application…'),
 			search: row => [ row.hostname, row.mac, ...(row.ips ?? [ row.ip ]), row.top_app, row.last_app ].join('\n'),
 			open: row => this.go({ client: client_id(row) }),
