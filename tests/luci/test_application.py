@@ -89,3 +89,12 @@ def test_secrets_can_be_written_and_never_read() -> None:
     for kind in ("read", "write"):
         assert set(rights[kind]) == {"ubus", "uci"}
         assert "*" not in json.dumps(rights[kind])
+
+
+def test_pictures_of_the_documents_are_small() -> None:
+    pictures = sorted((APP.parent / "docs/screenshots").glob("*.png"))
+    assert {picture.stem for picture in pictures} == {
+        f"{name}-{scheme}" for name in (*PAGES, "card") for scheme in ("light", "dark")
+    }
+    for picture in pictures:
+        assert picture.stat().st_size <= 150_000, picture.name
