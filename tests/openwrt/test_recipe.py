@@ -44,7 +44,7 @@ OTHERS = {
     "uci": "python3-uci",
 }
 #: Used when it is there.
-OPTIONAL = {"orjson", "uciparse"}
+OPTIONAL = {"orjson", "paho", "uciparse"}
 #: The full rules run beside mitmproxy too.
 BESIDE_MITMPROXY = {"libmodsecurity"}
 
