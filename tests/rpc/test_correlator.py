@@ -94,9 +94,7 @@ def test_search_takes_any_text_as_text(engine: RunningEngine, text: str) -> None
 
 
 def test_ten_megabytes_are_refused_and_the_engine_goes_on(engine: RunningEngine) -> None:
-    with pytest.raises((OSError, ValueError)):
-        assert ask(engine, "correlate", ip="1" * 10_000_000, event_type="scanner")["code"] == "too_long"
-        raise ValueError("refused in time")
+    assert ask(engine, "correlate", ip="1" * 10_000_000, event_type="scanner")["code"] == "too_long"
     assert ask(engine, "stats")["running"]
 
 

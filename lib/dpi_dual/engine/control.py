@@ -12,6 +12,8 @@ from pathlib import Path
 
 #: rpcd cuts a plugin's input at 65,536 bytes; a request is that and a little more.
 REQUEST_BYTES = 72 * 1024
+#: Of a longer one so much is read before its sender is cut off.
+SKIPPED_BYTES = 32 * 1024 * 1024
 #: ubus refuses messages over 1 MiB, and one near it costs rpcd its place on the bus.
 ANSWER_BYTES = 256 * 1024
 CONNECTIONS = 64
@@ -107,9 +109,19 @@ class ControlServer:
         except ValueError:  # no newline within the limit
             self._counters["control_bad_requests"] += 1
             writer.write(encode({"error": f"the request is longer than {REQUEST_BYTES} bytes", "code": "too_long"}))
+            await self._skip(reader)
             return b""
         finally:
             self._idle.pop(writer, None)
+
+    async def _skip(self, reader: asyncio.StreamReader) -> None:
+        """Reads a line that is too long to its end: closed with input unread, the peer would not get our answer."""
+        left = SKIPPED_BYTES
+        while left > 0:
+            piece = await asyncio.wait_for(reader.read(65536), PEER_TIMEOUT_S)
+            if not piece or piece.endswith(b"\n"):
+                return
+            left -= len(piece)
 
     async def _answer(self, line: bytes) -> dict[str, object]:
         self._counters["control_requests"] += 1

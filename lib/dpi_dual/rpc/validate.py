@@ -63,6 +63,13 @@ def _value_errors(name: str, rule: dict[str, Any], value: Any) -> Iterator[Fault
         yield Fault("items", rule["items"], value, (name,), f"{rule['items']['type']}s are needed")
 
 
+def _is_text(value: object) -> bool:
+    """False for what JSON can spell, but neither SQLite nor a file takes."""
+    if isinstance(value, list):
+        return all(map(_is_text, value))
+    return not isinstance(value, str) or value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 def _errors_of(params: dict[str, Any]) -> Callable[[Any], Iterable[Any]]:
     try:
         from jsonschema import Draft202012Validator
@@ -132,5 +139,8 @@ class Validator:
         properties = method.params["properties"]
         for error in errors(params):
             raise QueryError("bad_parameter", _sentence(f"{obj} {name}", error, list(properties)))
+        for key, value in cast(dict[str, Any], params).items():
+            if not _is_text(value):
+                raise QueryError("bad_parameter", f"{key} holds half a character (a lone surrogate), which is no text")
         defaults = {key: rule["default"] for key, rule in properties.items() if "default" in rule}
         return method, {**defaults, **cast(dict[str, Any], params)}
