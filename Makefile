@@ -69,7 +69,9 @@ endef
 
 define Package/secubox-dpi-dual/prerm
 #!/bin/sh
-[ -n "$${IPKG_INSTROOT}" ] || [ "$${PKG_UPGRADE}" = 1 ] || /usr/lib/dpi-dual/netifyd-setup.sh undo
+[ -z "$${IPKG_INSTROOT}" ] && [ "$${PKG_UPGRADE}" != 1 ] || exit 0
+/usr/lib/dpi-dual/netifyd-setup.sh undo
+uci -q del_list uhttpd.main.alias='/api/dpi=/cgi-bin/dpi-dual' && uci commit uhttpd && /etc/init.d/uhttpd reload
 exit 0
 endef
 

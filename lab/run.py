@@ -297,6 +297,7 @@ class Lab:
             f"  in a browser    {self.url}/   login {USER}, password {password}\n"
             f"                  (to look without changing: login viewer, password {viewer_password})\n"
             f"  ubus over HTTP  {self.url}/ubus   with the same logins\n"
+            f"  HTTP API        curl -u {USER} {self.url}/api/dpi/status   (docs/rest.md)\n"
             "  in another terminal, in this directory:\n"
             "      lab/bin/ubus -v list 'dpi*'\n"
             "      lab/bin/ubus call dpi.status status\n"

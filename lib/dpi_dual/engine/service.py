@@ -191,6 +191,10 @@ class Engine:
     def problems(self) -> list[Problem]:
         """All that an owner should know, the worst first."""
         found = [*self.settings.problems, *self.supervisor.problems()]
+        if self.settings.export.mqtt and not self.settings.export.mqtt_host:
+            found.append(
+                Problem("mqtt_no_host", "Nothing goes out over MQTT: no broker is named.", "Set export.mqtt_host.")
+            )
         for part in self._reporters():
             if hasattr(part, "problems"):
                 found += part.problems()

@@ -14,9 +14,8 @@ HEAD = f"""\
 <!-- made from the routes and lib/dpi_dual/schema/ubus.json by `python -m dpi_dual.rest.markdown`; do not edit -->
 
 For what cannot speak ubus. uhttpd runs one small program, `/www/cgi-bin/dpi-dual`, which answers below
-`/cgi-bin/dpi-dual`, and below `/api/dpi` with an alias of uhttpd:
-
-    uci add_list uhttpd.main.alias='/api/dpi=/cgi-bin/dpi-dual' && uci commit uhttpd && service uhttpd restart
+`/cgi-bin/dpi-dual`, and below `/api/dpi` by an alias of uhttpd that the package sets when it is installed
+(`uhttpd.main.alias`, a list entry `/api/dpi=/cgi-bin/dpi-dual`).
 
     curl -u root https://192.168.1.1/api/dpi/status
     curl -H "Authorization: Bearer $SESSION" 'https://192.168.1.1/api/dpi/tap/flows?limit=5&state=live'
