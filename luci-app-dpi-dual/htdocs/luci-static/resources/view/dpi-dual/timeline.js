@@ -332,7 +332,7 @@ return view.extend({
 			this.reset
 		]);
 
-		this.trend = charts.sparkline({ title: _('Events of the last day by hour'), format: tables.count, width: 110, height: 26, min: 0 });
+		this.trend = charts.sparkline({ title: _('Events of the last day by hour'), format: tables.count, width: 100, height: 26, min: 0 });
 		this.strip = E('dl', { 'class': 'dpi-strip' }, client.strip([
 			[ 'level', _('Threat level'), '–' ], [ 'new', _('Open'), '–' ], [ 'crowdsec_ban', _('Banned'), '–' ],
 			[ 'acknowledged', _('Acknowledged'), '–' ], [ 'muted', _('Muted'), '–' ], [ 'day', _('Events in 24 hours'), '–' ],
