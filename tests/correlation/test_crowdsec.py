@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -46,10 +47,12 @@ class Router:
         given = {"url": api.url, "machine_id": "router", "ban_mode": "profile", "password": PASSWORD, **changes}
         self.settings = Crowdsec(given["url"], given["machine_id"], given["ban_mode"])
         self.secrets = CrowdsecSecrets(given["password"], key)
+        self._db = sqlite3.connect(db, isolation_level=None)
+        weakref.finalize(self, self._db.close)
         self.crowdsec = CrowdSec(
             self.settings,
             self.secrets,
-            sqlite3.connect(db, isolation_level=None),
+            self._db,
             on_decision=lambda change, decision: self.decided.append((change, decision)),
             on_delivered=self.delivered.append,
             interval_s=0.1,

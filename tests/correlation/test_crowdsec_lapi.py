@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -202,7 +203,9 @@ def test_queries_are_escaped() -> None:
 
 def subject(url: str) -> CrowdSec:
     db = sqlite3.connect(":memory:", isolation_level=None)
-    return CrowdSec(Crowdsec(url, "router", "profile"), CrowdsecSecrets("password", "key"), db)
+    made = CrowdSec(Crowdsec(url, "router", "profile"), CrowdsecSecrets("password", "key"), db)
+    weakref.finalize(made, db.close)
+    return made
 
 
 async def with_answers(answers: dict[str, bytes], then: Callable[[CrowdSec], Awaitable[None]]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
+from dpi_dual import config
 from dpi_dual.rpc import service
 from dpi_dual.rpc.service import UNKNOWN, _is_done
+from lab.engine import running_engine
 
 
 @pytest.mark.parametrize(
@@ -40,3 +43,16 @@ def test_the_kernel_names_the_process_that_listens(tmp_path: Path, monkeypatch: 
         listener.listen()
         assert service.engine_process() == os.getpid()
     assert service.engine_process() == 0
+
+
+def test_an_engine_that_runs_is_told_to_read_its_settings_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "ENGINE_SOCKET", "/nonexistent/engine.sock")
+    assert not service.reload_engine()
+    with running_engine() as engine:
+        monkeypatch.setattr(service, "ENGINE_SOCKET", str(engine.directory / "run" / "engine.sock"))
+        config.write({"correlation": {"window": 77}}, str(engine.directory / "config"), notify=False)
+        assert service.reload_engine()
+        deadline = time.monotonic() + 60
+        while engine.call("dpi.correlator", "tuning")["window"] != 77:
+            assert time.monotonic() < deadline, "the settings are not taken"
+            time.sleep(0.05)

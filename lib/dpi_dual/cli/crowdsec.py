@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 def setup(given: argparse.Namespace) -> Answer:
     """Registers machine and bouncer with cscli, stores the keys, and tries them."""
     from dpi_dual.correlation import crowdsec_setup
+    from dpi_dual.rpc import service
 
     cscli = crowdsec_setup.Cscli.find(given.config or "")
     done = crowdsec_setup.setup(cscli, given.name or "", given.url or "", given.force)
+    service.reload_engine()  # one that runs takes the keys at once, also where no procd tells it to; twice does no harm
     now = _probe()
     notes = [] if now["state"] == "connected" else [problem["message"] for problem in now["problems"]]
     return {**done, "state": now["state"], "notes": notes}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -36,6 +37,18 @@ def engine_process() -> int:
         process: int
         process, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         return process or UNKNOWN  # 0: it lives in another PID namespace
+
+
+def reload_engine() -> bool:
+    """Has the engine read its settings again where procd does not see to it; False if that cannot be."""
+    process = engine_process()
+    if process <= 0:
+        return False
+    try:
+        os.kill(process, signal.SIGHUP)
+    except (PermissionError, ProcessLookupError):
+        return False
+    return True
 
 
 def _act(action: str) -> dict[str, object]:
