@@ -10,7 +10,8 @@ import pytest
 
 APP = Path(__file__).resolve().parents[2] / "luci-app-dpi-dual"
 RESOURCES = APP / "htdocs/luci-static/resources"
-MENU = json.loads((APP / "root/usr/share/luci/menu.d/luci-app-dpi-dual.json").read_text())
+MENUS = APP / "root/usr/share/luci/menu.d"
+MENU = json.loads((MENUS / "luci-app-dpi-dual.json").read_text())
 ACL = json.loads((APP / "root/usr/share/rpcd/acl.d/luci-app-dpi-dual.json").read_text())
 SCRIPTS = sorted(RESOURCES.rglob("*.js"))
 PAGES = ("overview", "timeline", "lan", "settings")
@@ -66,13 +67,14 @@ def test_every_view_of_the_menu_is_there() -> None:
         assert (RESOURCES / f"view/{path}.js").is_file(), path
 
 
-def test_the_menu_works_alone_and_beside_others() -> None:
-    """What several packages say about `admin/secubox` is merged: ours asks for no right that theirs would not need."""
-    parent = MENU["admin/secubox"]
-    assert parent["action"] == {"type": "firstchild", "recurse": True}
-    assert "depends" not in parent
-    for page in PAGES:
-        assert f"admin/secubox/dpi-dual/{page}" in MENU
+def test_the_menu_works_alone_and_gives_way_to_others() -> None:
+    """LuCI reads the files by name, a later one over earlier ones: whoever else describes `admin/secubox` is right."""
+    first, *_ = sorted(path.name for path in MENUS.glob("*.json"))
+    assert first < "a", "before any package's own file"
+    assert json.loads((MENUS / first).read_text()) == {
+        "admin/secubox": {"title": "SecuBox", "order": 45, "action": {"type": "firstchild", "recurse": True}}
+    }
+    assert "admin/secubox" not in MENU
     orders = [MENU[f"admin/secubox/dpi-dual/{page}"]["order"] for page in PAGES]
     assert orders == sorted(orders)
 
