@@ -149,6 +149,7 @@ def test_stopped_it_stays_stopped_whatever_changes(running: Router) -> None:
     eventually(lambda: not running.sh("ip -o link show tap0", check=False), "the capture interface is gone")
     running.uci("set dpi-dual.tap.flow_retention=301")
     running.run("reload_config")
+    running.run("/etc/init.d/dpi-dual", "reload")
     assert not running.call("service", "list", name="dpi-dual")
 
 
