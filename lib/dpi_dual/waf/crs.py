@@ -26,11 +26,14 @@ _SUPPORT = 20
 
 def _supported(hits: list[Hit], strict: frozenset[str]) -> list[Hit]:
     """`hits` with what the stricter rules say as mere support, one of them a place: they often see one thing twice."""
-    best: dict[str, int] = {}
+    best: dict[str, Hit] = {}
     for hit in hits:
-        if hit.rule in strict:
-            best[hit.place] = max(best.get(hit.place, 0), min(hit.score, _SUPPORT))
-    return [replace(hit, score=best.pop(hit.place, 0)) if hit.rule in strict else hit for hit in hits]
+        if hit.rule in strict and (hit.place not in best or hit.score > best[hit.place].score):
+            best[hit.place] = hit
+    return [
+        replace(hit, score=min(hit.score, _SUPPORT) if hit is best[hit.place] else 0) if hit.rule in strict else hit
+        for hit in hits
+    ]
 
 
 class BuiltinDeepRules:
