@@ -179,6 +179,8 @@
 			else {
 				error = new (window[type ?? 'Error'] ?? Error)(message ?? 'Unspecified error');
 				error.name = type ?? 'Error';
+				// As in LuCI, who shows the whole message shows this too.
+				error.message += `\n${error.stack.split('\n').filter(line => /^\s+at /.test(line)).map(line => `  ${line.trim()}`).join('\n')}`;
 			}
 			throw error;
 		},
@@ -190,7 +192,7 @@
 			catch (error) {
 				if (!error.reported) {
 					error.reported = true;
-					const said = E('pre', {}, [ error.stack ?? error.message ]);
+					const said = E('pre', {}, [ error.message ]);
 					L.ui ? L.ui.addNotification(error.name || _('Runtime error'), said, 'danger')
 						: document.getElementById('maincontent')?.replaceChildren(said);
 				}
