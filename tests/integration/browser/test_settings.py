@@ -230,8 +230,11 @@ def test_services_and_rules_are_edited_as_lists(visit: Visit, site: Site) -> Non
     assert (rule["action"], rule["name"], rule["phase"]) == ("remove_header", "Server", "request")
     tab(page, "services")
     page.locator("#cbi-dpi-dual-backend").get_by_role("button", name="Delete").click()
+    # Each deletion is staged at once; the next one comes when the page shows it.
+    page.locator("#cbi-dpi-dual-backend").get_by_text("shop.example.org").wait_for(state="detached")
     tab(page, "rules")
     page.locator("#cbi-dpi-dual-modify").get_by_role("button", name="Delete").click()
+    page.locator("#cbi-dpi-dual-modify").get_by_text("Server").wait_for(state="detached")
     save_and_apply(page)
     assert not {"backend", "modify"} & set(stored(site))
 
