@@ -44,6 +44,16 @@ class RunningEngine:
         return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
+def answers(path: Path) -> bool:
+    """True once somebody listens at a socket; that it is there is not enough."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 @contextmanager
 def running_engine(uci: str = "") -> Iterator[RunningEngine]:
     """An engine with the TAP mirror off, its directories in /tmp; `uci` is added to its settings."""
@@ -63,8 +73,8 @@ def running_engine(uci: str = "") -> Iterator[RunningEngine]:
             [sys.executable, str(ROOT / "sbin" / "dpi-duald")], env=environment, stdout=log, stderr=log
         )
         try:
-            deadline = time.monotonic() + 20
-            while not (directory / "run" / "engine.sock").exists():
+            deadline = time.monotonic() + 60
+            while not answers(directory / "run" / "engine.sock"):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the engine did not start: {(directory / 'log').read_text()[-2000:]}")
                 time.sleep(0.05)

@@ -21,7 +21,7 @@ import pytest
 from dpi_dual import config
 from lab import crowdsec
 from lab.crowdsec import LocalApi, running_crowdsec
-from lab.engine import ROOT, RunningEngine, running_engine
+from lab.engine import ROOT, RunningEngine, answers, running_engine
 
 #: How often; `DPI_DUAL_KILLS=200 pytest tests/correlation/test_kill.py` for longer.
 KILLS = int(os.environ.get("DPI_DUAL_KILLS", "15"))
@@ -76,6 +76,8 @@ class Analyser:
         self._listener.settimeout(0.1)
         self.acknowledged = 0
         self.produced = 0
+        self.most = 1 << 30
+        """How many there may be so far: what CrowdSec's queue and the kept records hold is bounded."""
         self.stop = threading.Event()
         self.finish = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -99,7 +101,7 @@ class Analyser:
         sent = self.acknowledged
         while not self.stop.is_set():
             if not self.finish.is_set():
-                self.produced = max(self.produced, min(sent + 3, self.acknowledged + 60))
+                self.produced = max(self.produced, min(sent + 3, self.acknowledged + 60, self.most))
             if sent < self.produced:
                 events = [self._event(number) for number in range(sent + 1, self.produced + 1)][:50]
                 link.sendall(json.dumps({"stream": "kill", "events": events}).encode() + b"\n")
@@ -129,7 +131,7 @@ def _start(engine: RunningEngine, log: Any) -> subprocess.Popen[bytes]:
         [sys.executable, ROOT / "sbin" / "dpi-duald"], env=engine.environment, stdout=log, stderr=log
     )
     deadline = time.monotonic() + PATIENCE_S
-    while not socket_path.exists():
+    while not answers(socket_path):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     return process
@@ -223,9 +225,11 @@ def test_no_ban_that_was_reported_or_due_is_lost_whenever_the_engine_is_killed(t
             process.wait()
             process = _start(engine, log)
             analyser = Analyser(tmp_path / "buffer", grave)
+            analyser.most = 0
             by_hand: list[ByHand] = []
             try:
                 for number in range(KILLS):
+                    analyser.most = 20 * (number + 1)
                     _progress(analyser)
                     by_hand.append(ByHand(engine, f"203.0.113.{number % 255}"))
                     if number % 2:
