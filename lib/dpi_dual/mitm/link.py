@@ -31,8 +31,9 @@ LONGEST_RETRY_S = 5.0
 PUBLISH_S = 2.0
 #: Lines a second that we are willing to read; above it the analyser waits, and its spool takes what comes.
 LINES_S = 200.0
-QUERY_TIMEOUT_S = 15.0
-REPLAY_TIMEOUT_S = 18.0
+#: Both below what a plugin waits for the engine (`rpc.plugin.ENGINE_TIMEOUT_S`): else it would take us for hung.
+QUERY_TIMEOUT_S = 10.0
+REPLAY_TIMEOUT_S = 13.0
 QUERIES = 32
 #: Addresses that wait for a replay because CrowdSec decided about them, and how many results are shown.
 LOOKED_BACK_AT = 50
