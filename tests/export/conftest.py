@@ -18,7 +18,7 @@ import pytest
 
 from tests.cli import agent
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 _MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/sbin:/bin")
 
 

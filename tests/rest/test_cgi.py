@@ -246,15 +246,23 @@ def test_a_password_leaves_no_session_behind(api: Api) -> None:
 
 
 def test_who_guesses_passwords_has_to_wait(api: Api) -> None:
+    tried = api.engine.directory / "run" / "rest-logins.json"
     api.forget_logins()
-    answers = [api.get("/status", Authorization=basic("root", f"guess {n}")) for n in range(TRIES + 1)]
-    assert [answer.status for answer in answers] == [401] * TRIES + [429]
-    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
-    assert api.get("/status", Authorization=basic("root", "of-root")).status == 429, "even with the right one"
+    assert api.get("/status", Authorization=basic("root", "a guess")).status == 401
+    assert json.loads(tried.read_text())["127.0.0.1"][0] == 1
+    for password in ("another guess", "of-root"):  # even the right one
+        # A machine that takes a minute for a request has waited long enough by itself: once more then.
+        for _ in range(20):
+            tried.write_text(json.dumps({"127.0.0.1": [TRIES, time.time()]}))
+            answer = api.get("/status", Authorization=basic("root", password))
+            if answer.status == 429:
+                break
+        assert (answer.status, answer.json()["code"]) == (429, "too_many_logins")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
     assert api.get("/status").status == 200, "sessions are not held up"
     api.forget_logins()
     assert api.get("/status", Authorization=basic("root", "of-root")).status == 200
-    assert json.loads((api.engine.directory / "run" / "rest-logins.json").read_text()) == {}
+    assert json.loads(tried.read_text()) == {}
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1", "http://127.0.0.1:1"])

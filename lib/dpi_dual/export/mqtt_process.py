@@ -17,6 +17,8 @@ NOT_HERE = 3
 #: Messages that the broker has not acknowledged.
 IN_FLIGHT = 50
 KEEPALIVE_S = 30
+#: Between two attempts, at most.
+RECONNECT_S = 30
 #: At the end: for the last messages to arrive.
 LAST_S = 3.0
 
@@ -37,7 +39,7 @@ class Publisher:
         if settings["tls"]:
             self._client.tls_set()
         self._client.will_set(self._status, '{"state": "offline"}', qos=1, retain=True)
-        self._client.reconnect_delay_set(1, 60)
+        self._client.reconnect_delay_set(1, RECONNECT_S)
         self._client.on_connect = self._connected
         self._client.on_connect_fail = self._unreached
         self._client.on_disconnect = self._lost
