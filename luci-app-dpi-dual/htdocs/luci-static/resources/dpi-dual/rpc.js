@@ -23,7 +23,8 @@ const method = (object, name, params = []) => {
 
 	return (given = {}) => call(...params.map(key => given[key])).then(
 		answer => L.isObject(answer) ? answer : { error: _('The router gave no answer.'), code: 'rpc' },
-		error => ({ error: error.message ?? String(error), code: 'rpc' })
+		// The message of LuCI's own errors goes on with the frames they came through.
+		error => ({ error: String(error.message ?? error).split('\n')[0], code: 'rpc' })
 	);
 };
 
