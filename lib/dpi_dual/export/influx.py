@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dpi_dual.export.figures import Family
 
 TIMEOUT_S = 15
-_IN_TAGS = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": " ", "\\": "/"})
+_IN_TAGS = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": r"\ ", "\r": r"\ ", "\\": "/"})
 
 
 def lines(found: Iterable[Family], sensor: str, at: float) -> str:
