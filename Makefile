@@ -31,7 +31,6 @@ define Package/secubox-dpi-dual
 	+python3-openssl \
 	+python3-sqlite3 \
 	+python3-urllib \
-	+python3-jsonschema \
 	+python3-pyroute2 \
 	+python3-ubus \
 	+netifyd \

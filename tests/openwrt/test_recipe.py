@@ -38,7 +38,6 @@ SPLIT = {
 }
 #: Packages of others.
 OTHERS = {
-    "jsonschema": "python3-jsonschema",
     "pyroute2": "python3-pyroute2",
     "ubus": "python3-ubus",
     "uci": "python3-uci",
