@@ -127,7 +127,7 @@ bench:
 	@$(PY) -m bench $(if $(ROW),--row $(ROW))
 
 soak:
-	@PYTHON=$(PYTHON) lab/bootstrap lab
+	@PYTHON=$(PYTHON) lab/bootstrap lab test
 	@$(PY) -m lab.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 panel:
