@@ -54,8 +54,12 @@ def _line(process: subprocess.Popen[str], patience_s: float) -> str:
     return process.stdout.readline() if ready else ""
 
 
+def _python(text: str) -> list[str]:
+    return [sys.executable, "-I", "-c", text]
+
+
 def test_without_the_binding_the_command_sends(command: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BOOT", "import sys; sys.exit(3)")
+    monkeypatch.setattr(module, "_COMMAND", _python("import sys; sys.exit(3)"))
 
     async def work() -> None:
         bus = Bus(str(command))
@@ -69,7 +73,7 @@ def test_without_the_binding_the_command_sends(command: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("boot", ["import sys; sys.exit(4)", "raise SystemExit", "import time; time.sleep(60)"])
 def test_a_process_that_fails_is_no_loss(command: Path, monkeypatch: pytest.MonkeyPatch, boot: str) -> None:
-    monkeypatch.setattr(module, "_BOOT", boot)
+    monkeypatch.setattr(module, "_COMMAND", _python(boot))
     monkeypatch.setattr(module, "TIMEOUT_S", 3.0)
 
     async def work() -> None:
@@ -82,7 +86,7 @@ def test_a_process_that_fails_is_no_loss(command: Path, monkeypatch: pytest.Monk
 def test_one_process_serves_many_events_and_ends_on_request(command: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     note = command.with_name("lines")
     boot = f"import sys\nfor line in sys.stdin:\n open({str(note)!r}, 'a').write(line); print(1, flush=True)"
-    monkeypatch.setattr(module, "_BOOT", boot)
+    monkeypatch.setattr(module, "_COMMAND", _python(boot))
 
     async def work() -> None:
         bus = Bus(str(command))
@@ -114,7 +118,7 @@ def test_the_binding_sends_to_a_real_bus(listener: subprocess.Popen[str]) -> Non
 
 @real
 def test_the_command_sends_to_a_real_bus(listener: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BOOT", "import sys; sys.exit(3)")
+    monkeypatch.setattr(module, "_COMMAND", _python("import sys; sys.exit(3)"))
     assert asyncio.run(Bus(find_ubus()).send("dpi.ban", '{"target":"203.0.113.7"}'))
     event = {}
     while "dpi.ban" not in event:
@@ -122,5 +126,5 @@ def test_the_command_sends_to_a_real_bus(listener: subprocess.Popen[str], monkey
 
 
 def test_the_process_says_when_there_is_no_binding() -> None:
-    command = [sys.executable, "-I", "-S", "-c", module._BOOT, module._LIBRARY]
+    command = [module._COMMAND[0], "-S", *module._COMMAND[1:]]
     assert subprocess.run(command, stdin=subprocess.DEVNULL, timeout=60, check=False).returncode == module._NOT_HERE

@@ -9,24 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, Protocol
 
-import dpi_dual
 from dpi_dual.capture import mirror_plan as plan
 from dpi_dual.capture import mirror_status, offload
 from dpi_dual.capture.link_watch import LinkWatch
 from dpi_dual.capture.netlink import Netlink
 from dpi_dual.model import Problem
+from dpi_dual.processes import own_program
 
 log = logging.getLogger(__name__)
 
-_LIBRARY = str(Path(next(iter(dpi_dual.__path__))).resolve().parent)
-_BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dpi_dual.capture.mirror import main; sys.exit(main())"
-"""How the process finds this library wherever it lies; `-I` keeps the surroundings from mixing in another one."""
 _PROCESS_TIMEOUT_S = 30.0
 _LOOK_EVERY_S = 60.0
 _LOOK_PAUSE_S = 0.3
@@ -169,7 +164,8 @@ class Mirror:
         sources = [f"--source={source}" for source in self._sources]
         command = [action, f"--interface={self._interface}", f"--mode={self._mode}", *sources]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-c", _BOOT, _LIBRARY, *command),
+            *own_program("dpi_dual.capture.mirror"),
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from pathlib import Path
 
-import dpi_dual
+from dpi_dual.processes import own_program, run_process
 
 #: An event that is not sent within this is given up, and the process with it.
 TIMEOUT_S = 5.0
@@ -16,11 +14,7 @@ TIMEOUT_S = 5.0
 #: while events come one after the other.
 IDLE_S = 15.0
 
-_LIBRARY = str(Path(next(iter(dpi_dual.__path__))).resolve().parent)
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1));"
-    " from dpi_dual.correlation.bus_process import main; sys.exit(main())"
-)
+_COMMAND = own_program("dpi_dual.correlation.bus_process")
 #: As in `bus_process`, which is not imported here.
 _NOT_HERE = 3
 
@@ -31,21 +25,6 @@ def find_ubus() -> str:
         if folder.startswith("/") and os.access(f"{folder}/ubus", os.X_OK):
             return f"{folder}/ubus"
     return ""
-
-
-async def run_process(command: list[str], given: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
-    """Exit status, output and complaints of a command; TimeoutError or OSError if it did not come to that."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
-    )
-    try:
-        async with asyncio.timeout(timeout_s):
-            out, complaint = await process.communicate(given)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, out, complaint
 
 
 class Bus:
@@ -78,7 +57,7 @@ class Bus:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 process = self._process = self._process or await asyncio.create_subprocess_exec(
-                    sys.executable, "-I", "-c", _BOOT, _LIBRARY, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+                    *_COMMAND, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
                 )
                 if process.stdin is None or process.stdout is None:
                     raise BrokenPipeError

@@ -4,46 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-import dpi_dual
-from dpi_dual.correlation.bus import IDLE_S, Bus, find_ubus, run_process
+from dpi_dual.correlation.bus import IDLE_S, Bus, find_ubus
 from dpi_dual.model import Problem
+from dpi_dual.post import post_all
 
 QUEUED = 200
 #: Notifications that one process posts.
 BATCH = 20
 #: ubus events a second; a flood of threats is not to become a flood of processes.
 EVENTS_S = 5.0
-POST_TIMEOUT_S = 60.0
+POST_TIMEOUT_S = 10.0
 RETRY_S = (2.0, 5.0, 15.0, 60.0, 300.0)
 #: ubus carries more, but an event is to be read at a glance.
 EVENT_BYTES = 4096
 
-_LIBRARY = str(Path(next(iter(dpi_dual.__path__))).resolve().parent)
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from dpi_dual.correlation.webhook import main; sys.exit(main())"
-)
-
 
 async def _post(url: str, notifications: list[dict[str, Any]]) -> tuple[int, str]:
     """How many were taken, and why not more."""
-    job = json.dumps({"url": url, "notifications": notifications}).encode("ascii")
-    command = [sys.executable, "-I", "-c", _BOOT, _LIBRARY]
-    try:
-        _, out, complaint = await run_process(command, job, POST_TIMEOUT_S)
-        answer = json.loads(out)
-        return int(answer["taken"]), str(answer["failure"])
-    except TimeoutError:
-        return 0, f"no answer within {POST_TIMEOUT_S:.0f} s"
-    except (OSError, ValueError, KeyError) as error:
-        last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2] if "complaint" in locals() else ""
-        return 0, last[:200] or str(error)
+    bodies = [json.dumps(notification) for notification in notifications]
+    return await post_all(url, {"Content-Type": "application/json"}, bodies, POST_TIMEOUT_S)
 
 
 class Outbox:

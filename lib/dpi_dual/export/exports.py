@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from dpi_dual.correlation.bus import run_process
 from dpi_dual.directory import replace_file
 from dpi_dual.export import eve, influx, prometheus
-from dpi_dual.export.boot import boot, library
 from dpi_dual.export.figures import families
 from dpi_dual.export.mqtt import Mqtt
 from dpi_dual.export.spool import Spool
 from dpi_dual.model import Flow, Problem
+from dpi_dual.post import post_all
 from dpi_dual.settings import Export, ExportSecrets
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ FLOW_WAIT_S = 3.0
 FIGURES_S = 15.0
 INFLUX_S = 30.0
 INFLUX_QUEUED = 20
-INFLUX_PROCESS_S = 60.0
+INFLUX_POST_S = 15.0
 #: Readable by an exporter that is not root; there is no secret in it.
 TEXTFILE_MODE = 0o644
 
@@ -193,11 +191,13 @@ class Exports:
             self._failures.pop("textfile", None)
 
     async def _push(self) -> None:
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        if self._secrets.influx_token:
+            headers["Authorization"] = f"Token {self._secrets.influx_token}"
         while True:
             if self._bodies:
                 bodies = list(self._bodies)
-                job = {"url": self._settings.influx_url, "token": self._secrets.influx_token, "bodies": bodies}
-                taken, failure = await _post(json.dumps(job).encode("ascii"))
+                taken, failure = await post_all(self._settings.influx_url, headers, bodies, INFLUX_POST_S)
                 for body in bodies[:taken]:
                     if self._bodies and self._bodies[0] is body:
                         self._bodies.popleft()
@@ -235,16 +235,3 @@ class Exports:
 
 def _is_plain(values: list[tuple[dict[str, str], float]]) -> bool:
     return len(values) == 1 and not values[0][0]
-
-
-async def _post(job: bytes) -> tuple[int, str]:
-    """How many were taken, and why not more."""
-    command = [sys.executable, "-I", "-c", boot("influx"), library()]
-    try:
-        _, out, _ = await run_process(command, job, INFLUX_PROCESS_S)
-        answer = json.loads(out)
-        return int(answer["taken"]), str(answer["failure"])
-    except TimeoutError:
-        return 0, f"no answer within {INFLUX_PROCESS_S:.0f} s"
-    except (OSError, ValueError, KeyError) as error:
-        return 0, str(error) or type(error).__name__

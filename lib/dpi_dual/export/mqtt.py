@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from typing import Any
 
-from dpi_dual.export.boot import boot, library
 from dpi_dual.export.mqtt_process import NOT_HERE
 from dpi_dual.model import Problem
+from dpi_dual.processes import own_program
 
 #: Messages that wait; the oldest give way.
 QUEUED = 500
@@ -71,7 +70,7 @@ class Mqtt:
         self._waiting.extendleft(reversed(self._sent))
         self._sent.clear()
         process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-c", boot("mqtt_process"), library(), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+            *own_program("dpi_dual.export.mqtt_process"), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
         )
         try:
             async with asyncio.TaskGroup() as group:

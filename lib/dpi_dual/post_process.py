@@ -1,4 +1,4 @@
-"""The short-lived process that posts notifications to a webhook; HTTP and TLS would cost the engine megabytes."""
+"""The short-lived process that posts for the engine; HTTP and TLS would cost the engine megabytes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ import sys
 import urllib.error
 import urllib.request
 
-TIMEOUT_S = 10
-
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the notification to a place that the owner did not name."""
+    """A redirect would carry what is posted, and the token with it, to a place that the owner did not name."""
 
     def redirect_request(self, *given: object) -> None:
         return None
 
 
-def post(url: str, body: bytes) -> str:
-    """Posts one JSON document; '' if it was taken, else why not."""
+def post(url: str, headers: dict[str, str], body: bytes, timeout_s: float) -> str:
+    """Posts once; '' if it was taken, else why not."""
     request = urllib.request.Request(  # noqa: S310 - the settings allow http and https only, and so do we
-        url, body, {"Content-Type": "application/json", "User-Agent": "dpi-dual"}, method="POST"
+        url, body, {**headers, "User-Agent": "dpi-dual"}, method="POST"
     )
     if request.type not in ("http", "https"):
         return "not an http or https address"
     try:
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_s) as answer:
             answer.read(1024)
     except urllib.error.HTTPError as error:
         error.close()
@@ -36,11 +34,14 @@ def post(url: str, body: bytes) -> str:
 
 
 def main() -> int:
-    """Reads `{"url": …, "notifications": […]}` from standard input; prints how many were taken and what went wrong."""
+    """Reads `{"url", "headers", "bodies", "timeout_s"}` from standard input.
+
+    Posts until one is not taken; prints how many were and what went wrong.
+    """
     job = json.load(sys.stdin)
     taken, failure = 0, ""
-    for notification in job["notifications"]:
-        failure = post(job["url"], json.dumps(notification).encode("ascii"))
+    for body in job["bodies"]:
+        failure = post(job["url"], job["headers"], body.encode("utf-8"), job["timeout_s"])
         if failure:
             break
         taken += 1
