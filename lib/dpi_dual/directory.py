@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 FILE_MODE = 0o640
@@ -28,8 +29,11 @@ def private_directory(path: str, make: bool = True, or_root: bool = False) -> in
     return descriptor
 
 
-def replace_file(directory: str, name: str, data: bytes, mode: int = FILE_MODE) -> None:
-    """Writes `directory/name` so that a reader sees the old file or the new one, never a part; raises OSError."""
+def replace_file(directory: str, name: str, data: bytes | Iterable[bytes], mode: int = FILE_MODE) -> None:
+    """Writes `directory/name` so that a reader sees the old file or the new one, never a part; raises OSError.
+
+    Of many parts no more than one need be in memory at a time.
+    """
     temporary = f".{name}.new"
     folder = private_directory(directory)
     try:
@@ -37,9 +41,9 @@ def replace_file(directory: str, name: str, data: bytes, mode: int = FILE_MODE) 
         try:
             with open(os.open(temporary, flags, mode, dir_fd=folder), "wb") as file:  # noqa: PTH123 - by dir_fd
                 os.fchmod(file.fileno(), mode)
-                file.write(data)
+                file.writelines((data,) if isinstance(data, bytes) else data)
             os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError:
+        except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,22 @@ from dpi_dual.correlation.outbox import Outbox
 from dpi_dual.engine.state import State
 from dpi_dual.lan.ends import Neighbourhood
 from dpi_dual.lan.stream import LanStream
+from dpi_dual.mitm.alerts import Alerts
 
 NOW = 1_800_000_000.0
 PHONE, PHONE_IP = "02:00:5e:00:01:64", "192.168.1.100"
 WAN = "203.0.113.2"
 ATTACKER = "198.51.100.7"
+
+
+class Buffer:
+    """The analyser's side, with no requests."""
+
+    def __init__(self, store: Alerts) -> None:
+        self.store = store
+
+    async def context(self, ip: str, since: float = 0.0, limit: int = 50) -> list[dict[str, Any]]:
+        return []
 
 
 class Scene:
@@ -52,6 +64,8 @@ class Scene:
         for table, watch in zip((self.tap, self.lan.table), self.one.watches, strict=True):
             table.set_sinks([*table.sinks, watch])
             watch.active = True
+        self.alerts = Alerts(self.state.db)
+        self.one.mitm = Buffer(self.alerts)
         self.one.running = True
 
     def write(self, uci: str) -> None:
@@ -77,25 +91,25 @@ class Scene:
     # --- what happens
 
     def alert(self, ip: str = ATTACKER, number: int = 1, **more: Any) -> None:
-        """A WAF alert, as the link hands it on."""
-        self.one.on_alert(
-            {
-                "id": f"alert-{number}",
-                "at": self.time,
-                "timestamp": "T",
-                "event": "waf_block",
-                "client_ip": ip,
-                "client_port": 0,
-                "host": "www.example.com",
-                "path": "/login",
-                "method": "GET",
-                "threat_score": 80,
-                "categories": ["sqli"],
-                "blocked": True,
-                "rule": "sqli-1",
-                **more,
-            }
-        )
+        """A WAF alert, stored and handed on as the link does it."""
+        given = {
+            "id": f"alert-{number}",
+            "at": self.time,
+            "timestamp": "T",
+            "event": "waf_block",
+            "client_ip": ip,
+            "client_port": 0,
+            "host": "www.example.com",
+            "path": "/login",
+            "method": "GET",
+            "threat_score": 80,
+            "categories": ["sqli"],
+            "blocked": True,
+            "rule": "sqli-1",
+            **more,
+        }
+        self.alerts.take("scene", [{**given, "n": self.alerts.last("scene") + 1}], self.time)
+        self.one.on_alert(given)
 
     def flow(self, table: FlowTable | None = None, key: str = "k1", **more: Any) -> TrackedFlow:
         """A flow that an agent tells of: from the attacker to the router's WAN address unless said otherwise."""
@@ -123,7 +137,7 @@ class Scene:
 
     def records(self, **wanted: Any) -> list[dict[str, Any]]:
         """All records, oldest first, with context."""
-        return self.one.store.newest(100)
+        return [json.loads(line) for line in self.one.store.lines(100)]
 
     def score(self, actor: str = ATTACKER) -> float:
         return self.one.reputation.score(actor, self.time)

@@ -209,7 +209,7 @@ def test_requests_of_the_analyser_are_in_the_record_as_they_were(scene: Scene) -
         """The buffer's answer, which changes meanwhile."""
 
         asked = 0
-        store: Any = None
+        store = scene.alerts
 
         async def context(self, ip: str, since: float = 0.0, limit: int = 50) -> list[dict[str, Any]]:
             self.asked += 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,25 @@ def test_a_snapshot_is_json_of_mode_0640_in_a_directory_of_mode_0750(tmp_path: P
     assert json.loads(file.read_text()) == {"mode": "passive_tap", "name": "é"}
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize("texts", [[], ['{"a":1}'], ['{"a":1}', "[]", '"é"']])
+def test_an_iterator_of_texts_becomes_an_array(tmp_path: Path, texts: list[str]) -> None:
+    written = [json.dumps(json.loads(text)) for text in texts]
+    Snapshots(str(tmp_path)).write("a.json", iter(written))
+    assert json.loads((tmp_path / "a.json").read_text()) == [json.loads(text) for text in texts]
+
+
+def test_parts_that_end_early_leave_the_old_file(tmp_path: Path) -> None:
+    def broken() -> Iterator[str]:
+        yield "1"
+        raise sqlite3.OperationalError("disk I/O error")
+
+    snapshots = Snapshots(str(tmp_path))
+    snapshots.write("a.json", [7])
+    with pytest.raises(sqlite3.OperationalError):
+        snapshots.write("a.json", broken())
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a.json": "[7]\n"}
 
 
 def test_a_link_in_our_place_is_refused(tmp_path: Path) -> None:

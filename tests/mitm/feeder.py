@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import socket
@@ -10,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -137,7 +138,10 @@ class Engine:
         self.db = db or sqlite3.connect(":memory:", isolation_level=None)
         self.files: dict[str, Any] = {}
         self.told: list[dict[str, Any]] = []
-        self.link = MitmLink(settings, self.db, self.files.__setitem__, self.told.append)
+        self.link = MitmLink(settings, self.db, self._publish, self.told.append)
+
+    def _publish(self, name: str, content: Any) -> None:
+        self.files[name] = [json.loads(text) for text in content] if isinstance(content, Iterator) else content
 
     async def __aenter__(self) -> Engine:
         self._task = asyncio.ensure_future(self.link.run())

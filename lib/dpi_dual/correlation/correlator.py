@@ -32,9 +32,8 @@ from dpi_dual.settings import Settings
 
 PUBLISH_S = 2.0
 PRUNE_S = 60.0
-#: Alerts of an address that are at hand for the next record, and addresses they are kept of.
-RECENT_ALERTS = 5
-RECENT_ADDRESSES = 1000
+#: Alerts of its address in a record.
+ALERTS = 5
 #: Records that wait for the requests of their address.
 WAITING_FOR_REQUESTS = 500
 REQUESTS = 5
@@ -106,7 +105,6 @@ class Correlator:
         self.running = False
         self._recovered = False
         self._changed = True
-        self._alerts: OrderedDict[str, deque[dict[str, Any]]] = OrderedDict()
         self._lacking: OrderedDict[int, tuple[str, float]] = OrderedDict()
         self._wake = asyncio.Event()
         self.latencies_s: deque[float] = deque(maxlen=1000)
@@ -220,11 +218,6 @@ class Correlator:
         if not ip:
             self._counts["refused"] += 1
             return
-        recent = self._alerts.setdefault(ip, deque(maxlen=RECENT_ALERTS))
-        recent.appendleft({key: alert[key] for key in _ALERT_KEYS if key in alert})
-        self._alerts.move_to_end(ip)
-        if len(self._alerts) > RECENT_ADDRESSES:
-            self._alerts.popitem(last=False)
         self.take(of_alert(alert, ip))
 
     def on_decision(self, change: str, decision: Decision) -> None:
@@ -370,8 +363,13 @@ class Correlator:
         return {
             "mitm_requests": [],
             "dpi_flows": [shown(entry) for entry in flows],
-            "waf_alerts": list(self._alerts.get(event.ip, ())),
+            "waf_alerts": self._alerts_of(event.ip),
         }
+
+    def _alerts_of(self, ip: str) -> list[dict[str, Any]]:
+        """The newest alerts of an address, as records show them; the one that is the event was stored before."""
+        rows = self.mitm.store.of_address(ip, 0.0, ALERTS) if self.mitm is not None else []
+        return [{key: row[key] for key in _ALERT_KEYS if key in row} for row in rows]
 
     # --- what comes after the event
 

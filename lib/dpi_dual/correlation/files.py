@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from dpi_dual.config import defaults
 from dpi_dual.correlation.reputation import Reputation
@@ -17,7 +16,7 @@ from dpi_dual.settings import Settings
 
 LINES = 200
 ADDRESSES = 1000
-#: Lines that are made before others get a turn: about two milliseconds.
+#: Parts that are made before others get a turn: about two milliseconds.
 STEP = 40
 
 
@@ -37,29 +36,34 @@ class Files:
         folder, name = os.path.split(output)
         if output == defaults().correlation.output:
             folder = stats_dir
-        await self._lines(folder, name, self._store.newest(LINES))
-        reputations = {
-            standing.actor: {
+        await self._texts(folder, name, self._store.lines(LINES), end="\n")
+        await self._texts(stats_dir, "ip-reputation.json", self._reputations(now))
+        notifications = (json.dumps(row, separators=(",", ":")) for row in self._store.notifications())
+        await self._texts(stats_dir, "notifications.json", notifications, end="\n")
+
+    def _reputations(self, now: float) -> Iterator[str]:
+        """One object by address, entry by entry: a thousand at once would take megabytes."""
+        mark = "{"
+        for standing in self._reputation.worst(now, ADDRESSES):
+            entry = {
                 "score": round(standing.score, 1),
                 "events": standing.events,
                 "last_event": standing.last_event,
                 "updated": timestamp(standing.updated_at),
             }
-            for standing in self._reputation.worst(now, ADDRESSES)
-        }
-        await asyncio.sleep(0)
-        self._replace(stats_dir, "ip-reputation.json", json.dumps(reputations).encode("ascii") + b"\n")
-        await self._lines(stats_dir, "notifications.json", self._store.notifications())
+            yield f"{mark}{json.dumps(standing.actor)}: {json.dumps(entry)}"
+            mark = ", "
+        yield "}\n" if mark == ", " else "{}\n"
 
-    async def _lines(self, folder: str, name: str, rows: Iterable[dict[str, Any]]) -> None:
-        lines: list[bytes] = []
-        for row in rows:
-            lines.append(json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n")
-            if len(lines) % STEP == 0:
+    async def _texts(self, folder: str, name: str, texts: Iterable[str], end: str = "") -> None:
+        parts: list[bytes] = []
+        for text in texts:
+            parts.append(f"{text}{end}".encode("ascii"))
+            if len(parts) % STEP == 0:
                 await asyncio.sleep(0)
-        self._replace(folder, name, b"".join(lines))
+        self._replace(folder, name, parts)
 
-    def _replace(self, folder: str, name: str, data: bytes) -> None:
+    def _replace(self, folder: str, name: str, data: list[bytes]) -> None:
         path = f"{folder}/{name}"
         try:
             replace_file(folder, name, data)

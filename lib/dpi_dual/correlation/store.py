@@ -321,13 +321,17 @@ class Store:
             shown.append(record)
         return answer
 
-    def newest(self, limit: int) -> list[Record]:
-        """For the file: with context, oldest first."""
-        rows = self._db.execute(
-            f"SELECT {_COLUMNS}, context FROM correlation_threats ORDER BY id DESC LIMIT ?",  # noqa: S608
-            (limit,),
-        )
-        return [_record(row, row[14]) for row in rows][::-1]
+    def lines(self, limit: int) -> Iterator[str]:
+        """The newest for the file: JSON texts with context, oldest first. Records may change between two of them."""
+        numbers = self._db.execute("SELECT id FROM correlation_threats ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
+        for (number,) in reversed(numbers):
+            row = self._db.execute(
+                f"SELECT {_COLUMNS}, context FROM correlation_threats WHERE id = ?",  # noqa: S608
+                (number,),
+            ).fetchone()
+            if row is not None:
+                # The context is JSON already.
+                yield f'{json.dumps(_record(row), separators=(",", ":"))[:-1]},"context":{row[14]}}}'
 
     def by_state(self) -> dict[str, int]:
         """How many of the kept records are in which state."""

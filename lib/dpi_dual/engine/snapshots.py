@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from dpi_dual.directory import private_directory, replace_file
@@ -34,9 +35,12 @@ class Snapshots:
         self.directory = directory
 
     def write(self, name: str, content: object) -> None:
-        """Replaces one JSON file."""
+        """Replaces one JSON file. An iterator gives the JSON texts of an array: a long one is never whole in memory."""
         try:
-            replace_file(self.directory, name, json.dumps(content, separators=(",", ":")).encode("ascii") + b"\n")
+            if isinstance(content, Iterator):
+                replace_file(self.directory, name, _array(content))
+            else:
+                replace_file(self.directory, name, json.dumps(content, separators=(",", ":")).encode("ascii") + b"\n")
         except OSError as error:
             self._failed += 1
             self._failures[name] = error.strerror or str(error)
@@ -59,3 +63,11 @@ class Snapshots:
             )
             for name, reason in sorted(self._failures.items())
         ]
+
+
+def _array(texts: Iterator[str]) -> Iterator[bytes]:
+    mark = "["
+    for text in texts:
+        yield f"{mark}{text}".encode("ascii")
+        mark = ","
+    yield b"]\n" if mark == "," else b"[]\n"

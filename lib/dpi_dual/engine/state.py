@@ -124,6 +124,8 @@ class State:
             # WAL without fsync: a killed process loses nothing; RAM does not survive a power cut anyway.
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=OFF")
+            # The file is in memory itself: a large cache of it would only be a second copy.
+            db.execute("PRAGMA cache_size=-512")
             # The log keeps the size of the largest transaction otherwise, in RAM.
             db.execute("PRAGMA journal_size_limit=1048576")
             # A newer version's parts add tables: hear of a full disk here, not in one of them.

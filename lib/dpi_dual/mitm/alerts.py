@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,9 +46,11 @@ def checked(given: Any, now: float) -> Alert | None:
     if not isinstance(identity, str) or not _ID.match(identity) or not isinstance(ip, str):
         return None
     try:
-        address = str(ipaddress.ip_address(ip[:64]))
+        address = ipaddress.ip_address(ip[:64])
     except ValueError:
         return None
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
     if not isinstance(at, int | float) or not abs(now - at) <= CLOCK_S + 7 * 86_400 or at > now + CLOCK_S:
         at = now
     categories = given.get("categories")
@@ -59,7 +61,7 @@ def checked(given: Any, now: float) -> Alert | None:
         "timestamp": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
         "at": round(float(at), 3),
         "event": given.get("event") if given.get("event") in EVENTS else "waf_alert",
-        "client_ip": address,
+        "client_ip": str(address),
         "client_port": _whole(given.get("client_port"), 0, 65_535),
         "host": _text(given.get("host"), 255),
         "path": _text(given.get("path"), 512),
@@ -105,6 +107,7 @@ class Alerts:
             "CREATE TABLE IF NOT EXISTS mitm_alerts (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL,"
             " client_ip TEXT NOT NULL, at REAL NOT NULL, alert TEXT NOT NULL)"
         )
+        db.execute("CREATE INDEX IF NOT EXISTS mitm_alerts_client ON mitm_alerts (client_ip)")
         db.execute("CREATE TABLE IF NOT EXISTS mitm_streams (stream TEXT PRIMARY KEY, n INTEGER, at REAL)")
         self._last.update(db.execute("SELECT stream, n FROM mitm_streams").fetchall())
 
@@ -176,11 +179,11 @@ class Alerts:
             self._last.pop(next(iter(self._last)))
         return new
 
-    def file(self) -> list[Alert]:
-        """The content of `waf-alerts.json`: newest last."""
+    def file(self) -> Iterator[str]:
+        """The content of `waf-alerts.json`: the JSON texts of the alerts, newest last."""
         self.changed = False
-        rows = self._db.execute("SELECT alert FROM mitm_alerts ORDER BY n").fetchall()
-        return [json.loads(text) for (text,) in rows]
+        for (text,) in self._db.execute("SELECT alert FROM mitm_alerts ORDER BY n"):
+            yield text
 
     def page(self, limit: int = 50, before: str = "") -> dict[str, Any]:
         """Alerts, newest first."""
