@@ -85,6 +85,14 @@ def test_figures_and_rows_are_those_of_ubus_and_follow_them(visit: Visit, house:
     eventually("the page follows", lambda: figure(page, "bytes") != before and same(), 60)
 
 
+def test_every_column_is_seen_on_a_common_screen(visit: Visit, house: Household) -> None:
+    page = visit(LAN, width=1280)
+    page.locator(ROWS).first.wait_for()
+    room, wanted = page.evaluate("(e => [ e.clientWidth, e.scrollWidth ])(document.querySelector('.dpi-scroll'))")
+    assert wanted <= room
+    assert all(re.search(r"^([0-9a-f]{2}:){5}[0-9a-f]{2}", text, re.MULTILINE) for text in column(page, "Address"))
+
+
 def test_thousands_of_cells_are_not_thousands_of_nodes(visit: Visit, house: Household) -> None:
     page = visit(LAN)
     expect(page.locator(ROWS)).to_have_count(50)

@@ -32,11 +32,11 @@ const named = row => row.hostname || row.mac || row.ip;
 
 const client_columns = [
 	{ key: 'hostname', title: _('Client'), value: named, wide: true, cell: row => tables.wire(named(row), 40) },
-	{ key: 'ip', title: _('Address'), cell: row => E('span', row.ips?.length > 1 ? { 'title': row.ips.join('\n') } : {}, [
-		row.ip, row.ips?.length > 1 ? E('span', { 'class': 'dpi-under' }, [ _('and %d more').format(row.ips.length - 1) ]) : ''
-	]) },
-	{ key: 'mac', title: _('MAC'), extra: true, cell: row => E('span', { 'class': 'dpi-nowrap' }, [
-		row.mac || '–', ' ', row.mac_random ? E('span', { 'title': _('The device made this address up, as phones do.') }, [ tables.badge(_('private')) ]) : ''
+	{ key: 'ip', title: _('Address'), cell: row => E('div', {}, [
+		row.ip || '–', row.ips?.length > 1 ? E('small', { 'class': 'dpi-quiet', 'title': row.ips.join('\n') }, [ `\u00a0+${row.ips.length - 1}` ]) : '',
+		row.mac ? E('div', { 'class': 'dpi-under dpi-nowrap' }, [
+			row.mac, ' ', row.mac_random ? E('span', { 'title': _('The device made this address up, as phones do.') }, [ tables.badge(_('private')) ]) : ''
+		]) : ''
 	]) },
 	{ key: 'rx_bps', title: _('Receiving'), number: true, cell: row => tables.rate(row.rx_bps) },
 	{ key: 'tx_bps', title: _('Sending'), number: true, cell: row => tables.rate(row.tx_bps) },
