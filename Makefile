@@ -31,6 +31,7 @@ define Package/secubox-dpi-dual
 	+python3-openssl \
 	+python3-sqlite3 \
 	+python3-urllib \
+	+python3-jsonschema \
 	+python3-pyroute2 \
 	+python3-ubus \
 	+netifyd \

@@ -95,7 +95,7 @@ def _wait_until_counted(engine: RunningEngine, wanted_bytes: int) -> None:
 
 def _imports_only_mib() -> float:
     script = (
-        "import sys; sys.modules['ssl'] = None; import asyncio, sqlite3, json;"
+        "import asyncio, sqlite3, json, jsonschema; jsonschema.Draft202012Validator({});"
         "print(open('/proc/self/status').read().split('VmRSS:')[1].split()[0])"
     )
     return int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout) / 1024

@@ -38,6 +38,7 @@ SPLIT = {
 }
 #: Packages of others.
 OTHERS = {
+    "jsonschema": "python3-jsonschema",
     "pyroute2": "python3-pyroute2",
     "ubus": "python3-ubus",
     "uci": "python3-uci",

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from dpi_dual.errors import QueryError
 from dpi_dual.rpc.signatures import methods
-from dpi_dual.rpc.validate import KEYWORDS, Validator, faults
+from dpi_dual.rpc.validate import Validator, plain_errors
 
 VALIDATOR = Validator()
 
@@ -47,8 +47,6 @@ def test_the_session_rpcd_adds_is_never_refused() -> None:
         ("dpi.lan", "clients", {"limit": 10**9}, "bad_parameter", "limit must be at most 500"),
         ("dpi.lan", "clients", {"sort": "age"}, "bad_parameter", "sort must be one of bytes, rate"),
         ("dpi.lan", "clients", {"search": "x" * 65}, "bad_parameter", "search has 65 characters; at most 64"),
-        ("dpi.status", "replay", {"id": "x", "rules": "x"}, "bad_parameter", "rules must be an array, not a string"),
-        ("dpi.status", "replay", {"id": "x", "rules": [1]}, "bad_parameter", "rules holds something else than objects"),
         ("dpi.lan", "client", {}, "bad_parameter", "dpi.lan client needs client"),
         ("dpi.lan", "client", [], "bad_parameter", "takes one JSON object, not an array"),
         ("dpi.lan", "client", None, "bad_parameter", "takes one JSON object, not null"),
@@ -78,18 +76,9 @@ _VALUES = st.one_of(
 _PARAMS = [method.params for entries in methods().values() for method in entries.values()]
 
 
-def test_parameters_are_described_with_the_keywords_that_are_checked() -> None:
-    for params in _PARAMS:
-        assert set(params) <= {"type", "properties", "required", "additionalProperties"}
-        assert params["additionalProperties"] is False
-        for name, rule in params["properties"].items():
-            assert set(rule) <= KEYWORDS, name
-            assert set(rule.get("items", {})) <= {"type", "description"}, name
-
-
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(_PARAMS), st.data())
-def test_what_json_schema_refuses_is_refused(params: dict[str, Any], data: st.DataObject) -> None:
+def test_without_jsonschema_the_same_calls_are_refused(params: dict[str, Any], data: st.DataObject) -> None:
     names = [*params["properties"], "other"]
     call = data.draw(st.one_of(st.dictionaries(st.sampled_from(names), _VALUES, max_size=4), _VALUES))
-    assert bool(list(faults(params, call))) == bool(list(Draft202012Validator(params).iter_errors(call)))
+    assert bool(list(plain_errors(params, call))) == bool(list(Draft202012Validator(params).iter_errors(call)))

@@ -1,12 +1,12 @@
 """Checks a call against `schema/ubus.json` and says in plain words what is wrong with it.
 
-Our parameters use few keywords of JSON Schema, checked here: a library that knows them all would take 6 MiB of the
-engine's memory, and is not there for a plugin that answers without the engine (`python3 -IS`).
+The engine checks with jsonschema. A plugin that answers without the engine runs isolated from site-packages
+(`python3 -IS`), where jsonschema is not; `plain_errors` then checks the few keywords our parameters use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, cast
 
 from dpi_dual.errors import QueryError
@@ -20,20 +20,17 @@ def _kind(value: object) -> str:
 
 
 class Fault(NamedTuple):
-    """What is wrong: the schema's keyword, its value, what was given, and the parameter ('' if it is the call)."""
+    """What is wrong, in jsonschema's terms: the keyword, its value, what was given, and where."""
 
-    keyword: str
-    limit: Any
-    given: Any
-    name: str = ""
-
-
-#: What a parameter's schema may say: the checked keywords, and those that check nothing.
-KEYWORDS = frozenset(("type", "enum", "minimum", "maximum", "maxLength", "maxItems", "items", "default", "description"))
+    validator: str
+    validator_value: Any
+    instance: Any
+    path: tuple[str, ...] = ()
+    message: str = ""
 
 
-def faults(params: dict[str, Any], given: Any) -> Iterator[Fault]:
-    """The faults of `given` against a parameter schema of `KEYWORDS`."""
+def plain_errors(params: dict[str, Any], given: Any) -> Iterator[Fault]:
+    """The faults of `given` against a parameter schema with only the keywords that `ubus.json` uses for parameters."""
     if not isinstance(given, dict):
         yield Fault("type", "object", given)
         return
@@ -44,26 +41,26 @@ def faults(params: dict[str, Any], given: Any) -> Iterator[Fault]:
         yield Fault("required", params["required"], given)
     for name, rule in properties.items():
         if name in given:
-            yield from _value_faults(name, rule, given[name])
+            yield from _value_errors(name, rule, given[name])
 
 
-def _value_faults(name: str, rule: dict[str, Any], value: Any) -> Iterator[Fault]:
+def _value_errors(name: str, rule: dict[str, Any], value: Any) -> Iterator[Fault]:
     kind: type = type(value)
     # JSON writes 5 for 5.0.
     if kind is not _PYTHON[rule["type"]] and not (rule["type"] == "number" and kind is int):
-        yield Fault("type", rule["type"], value, name)
+        yield Fault("type", rule["type"], value, (name,))
     elif "enum" in rule and value not in rule["enum"]:
-        yield Fault("enum", rule["enum"], value, name)
+        yield Fault("enum", rule["enum"], value, (name,))
     elif "minimum" in rule and value < rule["minimum"]:
-        yield Fault("minimum", rule["minimum"], value, name)
+        yield Fault("minimum", rule["minimum"], value, (name,))
     elif "maximum" in rule and value > rule["maximum"]:
-        yield Fault("maximum", rule["maximum"], value, name)
+        yield Fault("maximum", rule["maximum"], value, (name,))
     elif "maxLength" in rule and len(value) > rule["maxLength"]:
-        yield Fault("maxLength", rule["maxLength"], value, name)
+        yield Fault("maxLength", rule["maxLength"], value, (name,))
     elif "maxItems" in rule and len(value) > rule["maxItems"]:
-        yield Fault("maxItems", rule["maxItems"], value, name)
+        yield Fault("maxItems", rule["maxItems"], value, (name,))
     elif "items" in rule and any(type(item) is not _PYTHON[rule["items"]["type"]] for item in value):
-        yield Fault("items", rule["items"], value, name)
+        yield Fault("items", rule["items"], value, (name,), f"{rule['items']['type']}s are needed")
 
 
 def _is_text(value: object) -> bool:
@@ -73,30 +70,44 @@ def _is_text(value: object) -> bool:
     return not isinstance(value, str) or value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
 
 
-def _sentence(method: str, fault: Fault, known: list[str]) -> str:
-    name, limit, given = fault.name, fault.limit, fault.given
-    match fault.keyword:
+def _errors_of(params: dict[str, Any]) -> Callable[[Any], Iterable[Any]]:
+    try:
+        from jsonschema import Draft202012Validator
+        from jsonschema.validators import extend
+    except ImportError:
+        return lambda given: plain_errors(params, given)
+    # JSON Schema takes 2.0 for an integer; as a row count Python does not.
+    strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator: Any = extend(Draft202012Validator, type_checker=strict)  # type: ignore[no-untyped-call]
+    errors: Callable[[Any], Iterable[Any]] = validator(params).iter_errors
+    return errors
+
+
+def _sentence(method: str, error: Any, known: list[str]) -> str:
+    name = str(error.path[0]) if error.path else ""
+    match error.validator:
         case "additionalProperties":
-            unknown = sorted(set(given) - set(known))
+            unknown = sorted(set(error.instance) - set(known))
             takes = "it takes " + ", ".join(known) if known else "it takes no parameters"
             return f"{method} does not know {', '.join(repr(key[:64]) for key in unknown[:5])}; {takes}"
         case "required":
-            return f"{method} needs {', '.join(key for key in limit if key not in given)}"
+            missing = [key for key in error.validator_value if key not in error.instance]
+            return f"{method} needs {', '.join(missing)}"
         case "type" if not name:
-            return f"{method} takes one JSON object, not {_kind(given)}"
+            return f"{method} takes one JSON object, not {_kind(error.instance)}"
         case "type":
-            return f"{name} must be {_KINDS[_PYTHON[limit]]}, not {_kind(given)}"
+            return f"{name} must be {_KINDS[_PYTHON[error.validator_value]]}, not {_kind(error.instance)}"
         case "enum":
-            return f"{name} must be one of {', '.join(limit)}, not {str(given)[:64]!r}"
+            return f"{name} must be one of {', '.join(error.validator_value)}, not {str(error.instance)[:64]!r}"
         case "minimum":
-            return f"{name} must be at least {limit}, not {given}"
+            return f"{name} must be at least {error.validator_value}, not {error.instance}"
         case "maximum":
-            return f"{name} must be at most {limit}, not {given}"
+            return f"{name} must be at most {error.validator_value}, not {error.instance}"
         case "maxItems":
-            return f"{name} has {len(given)} entries; at most {limit} are taken"
+            return f"{name} has {len(error.instance)} entries; at most {error.validator_value} are taken"
         case "maxLength":
-            return f"{name} has {len(given)} characters; at most {limit} are taken"
-    return f"{name} holds something else than {limit['type']}s"
+            return f"{name} has {len(error.instance)} characters; at most {error.validator_value} are taken"
+    return f"{name or method}: {error.message[:200]}"
 
 
 _PYTHON = {"string": str, "boolean": bool, "integer": int, "number": float, "array": list, "object": dict}
@@ -107,6 +118,7 @@ class Validator:
 
     def __init__(self) -> None:
         self._methods = methods()
+        self._checks: dict[tuple[str, str], Callable[[Any], Iterable[Any]]] = {}
 
     def check(self, obj: str, name: str, params: object) -> tuple[Method, dict[str, Any]]:
         """The method and its parameters with defaults filled in; raises QueryError that names what is wrong.
@@ -121,9 +133,12 @@ class Validator:
         method = self._methods[obj][name]
         if isinstance(params, dict):
             params.pop("ubus_rpc_session", None)
+        errors = self._checks.get(method.target)
+        if errors is None:
+            errors = self._checks[method.target] = _errors_of(method.params)
         properties = method.params["properties"]
-        for fault in faults(method.params, params):
-            raise QueryError("bad_parameter", _sentence(f"{obj} {name}", fault, list(properties)))
+        for error in errors(params):
+            raise QueryError("bad_parameter", _sentence(f"{obj} {name}", error, list(properties)))
         for key, value in cast(dict[str, Any], params).items():
             if not _is_text(value):
                 raise QueryError("bad_parameter", f"{key} holds half a character (a lone surrogate), which is no text")

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = ("ubusd", "ubus", "rpcd", "procd", "uci", "validate_data", "jsonfilter", "logd", "logread")
 FILES = ("/etc/rc.common", "/lib/functions.sh", "/lib/functions/procd.sh", "/usr/share/libubox/jshn.sh")
 #: What the engine imports beyond the standard library, as /usr/bin/python3 must find it inside.
-PACKAGES = ("pyroute2",)
+PACKAGES = ("jsonschema", "jsonschema_specifications", "referencing", "rpds", "attr", "attrs", "pyroute2")
 PATIENCE_S = 60.0
 
 _BOOT = r"""
@@ -150,11 +150,11 @@ def _stage(target: Path) -> None:
     subprocess.run([ROOT / "install.sh"], env=environment, stdout=subprocess.DEVNULL, check=True)
     ask = "import site, sys; print(site.getsitepackages()[0], '%d.%d' % sys.version_info[:2])"
     place, version = subprocess.check_output(["/usr/bin/python3", "-I", "-c", ask], text=True).split()
-    if subprocess.run(["/usr/bin/python3", "-I", "-c", "import pyroute2"], check=False).returncode == 0:
+    if subprocess.run(["/usr/bin/python3", "-I", "-c", "import jsonschema, pyroute2"], check=False).returncode == 0:
         return
     if version != f"{sys.version_info[0]}.{sys.version_info[1]}":
-        pytest.skip(f"/usr/bin/python3 has no pyroute2, and is {version}, not what runs the tests")
-    ours = next(Path(entry) for entry in sys.path if (Path(entry) / "pyroute2").is_dir())
+        pytest.skip(f"/usr/bin/python3 has no jsonschema and pyroute2, and is {version}, not what runs the tests")
+    ours = next(Path(entry) for entry in sys.path if (Path(entry) / "jsonschema").is_dir())
     inside = target / place.lstrip("/")
     for name in PACKAGES:
         if (ours / name).is_dir():
