@@ -95,7 +95,7 @@ PYTHON  ?= /usr/bin/python3
 PY      := .venv/bin/python
 DESTDIR ?=
 
-.PHONY: help run test lint bench soak panel install package clean
+.PHONY: help run test lint bench soak fuzz panel install package clean
 
 help:
 	@echo 'make run                     a router in network namespaces, analysing real traffic, until Ctrl-C'
@@ -105,6 +105,7 @@ help:
 	@echo 'make lint                    ruff and mypy'
 	@echo 'make bench [ROW=ingest]      measurements against their baselines, bench/results.json'
 	@echo 'make soak [MINUTES=20] [SEED=N]   traffic, attacks and a fault every 20 s; nothing may be lost'
+	@echo 'make fuzz [SECONDS=60] [TARGET=netifyd]   parsers of wire text, guided by coverage where atheris can be had'
 	@echo 'make panel                   the Streamlit panel; DPI_PANEL_URL= is the router'"'"'s address'
 	@echo 'make install DESTDIR=/tmp/x  the tree that a router gets'
 	@echo 'make package [PYTHON=python3.11]  both packages as .ipk for that Python, and the wheel; in dist/'
@@ -131,6 +132,12 @@ soak:
 	@PYTHON=$(PYTHON) lab/bootstrap lab test
 	@$(PY) -m lab.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
+# atheris has builds for some Pythons only; without it the same inputs are tried unguided.
+fuzz:
+	@PYTHON=$(PYTHON) lab/bootstrap lab
+	-@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check 'atheris>=2.3'
+	@PYTHONPATH=lib:. $(PY) -m tests.fuzz $(TARGET) $(if $(SECONDS),--seconds $(SECONDS))
+
 panel:
 	@PYTHON=$(PYTHON) lab/bootstrap
 	@exec $(PY) -m streamlit run panels/streamlit/app.py --browser.gatherUsageStats=false
@@ -142,7 +149,7 @@ package:
 	@$(PYTHON) -m openwrt --python $(PYTHON)
 
 clean:
-	rm -rf .venv .lab build dist bench/results.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .lab build dist bench/results.json .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 endif

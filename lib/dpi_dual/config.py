@@ -24,6 +24,7 @@ SECRETS_PACKAGE = "dpi-dual-secrets"
 
 #: A hostile file must not fill memory, or an answer, with complaints.
 MAX_PROBLEMS = 60
+MAX_WHERE = 120
 
 
 class ConfigError(ValueError):
@@ -83,6 +84,8 @@ class _Report:
         if len(self._problems) >= MAX_PROBLEMS:
             self._more += 1
             return
+        # A file may name its sections at any length.
+        where = where if len(where) <= MAX_WHERE else f"{where[: MAX_WHERE - 1]}…"
         self._problems.append(Problem(code, f"{where}: {text}", hint, severity, {"option": where}))
 
     def problems(self) -> tuple[Problem, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from dpi_dual.capture import fields, protocols
 from dpi_dual.capture.flows import SILENT_TIMEOUT_S, Source
@@ -43,8 +44,10 @@ class NetifydAgent(Session):
 
     def hello(self, message: Message) -> None:
         build = fields.text(message.get("build_version"), 200)
-        version = message.get("agent_version")
-        version = fields.text(version, 32) or (f"{version:g}" if type(version) in (int, float) else "")  # 3.x: a number
+        version: Any = message.get("agent_version")
+        if type(version) in (int, float) and 0 < version < 1000:  # 3.x: a number
+            version = f"{version:g}"
+        version = fields.text(version, 32)
         if not version and "/" in build:  # `Netify Agent/3.05 (openwrt; …)`
             version = build.split("/", 1)[1].split(" ", 1)[0][:32]
         if self._build and build != self._build:

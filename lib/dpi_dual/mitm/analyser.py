@@ -112,11 +112,15 @@ class Analyser:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(CHUNK):
                 for head, body in frames.feed(data):
-                    try:
-                        self._frame(head, body)
-                    except (WireError, ValueError, TypeError) as error:
-                        self._malformed += 1
-                        log.warning("a message of the addon is not understood: %s", error)
+                    self._take(head, body)
+
+    def _take(self, head: Answer, body: bytes) -> None:
+        """One message; what cannot be one is counted, and costs no more."""
+        try:
+            self._frame(head, body)
+        except (WireError, ValueError, TypeError, KeyError, OverflowError) as error:
+            self._malformed += 1
+            log.warning("a message of the addon is not understood: %s", error)
 
     def _frame(self, head: Answer, body: bytes) -> None:
         match head.get("t"):

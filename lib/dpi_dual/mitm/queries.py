@@ -56,8 +56,9 @@ class Queries:
 
     async def context(self, params: Answer) -> Answer:
         """The requests of an address, newest first."""
-        params = {**params, "limit": min(int(params.get("limit") or 50), SUMMARIES)}
-        return {"requests": [entry.summary() for entry in chosen(self.analysis, params)]}
+        limit = params.get("limit")
+        limit = min(limit, SUMMARIES) if type(limit) is int and limit else 50
+        return {"requests": [entry.summary() for entry in chosen(self.analysis, {**params, "limit": limit})]}
 
     async def request(self, params: Answer) -> Answer:
         """One request with its text, secrets blanked."""

@@ -76,7 +76,7 @@ def decode_verdict(given: Any) -> Verdict:
         return Verdict(
             int(given["score"]), categories, hits, bool(given["alert"]), bool(given["block"]), str(given["tier"])
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise WireError(f"a verdict without {error}") from None
 
 
@@ -127,7 +127,7 @@ def record_of(head: dict[str, Any], body: bytes) -> Record:
             quick=None if head["quick"] is None else decode_verdict(head["quick"]),
             redacted=tuple(str(place) for place in head.get("redacted", ())),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise WireError(f"a request without {error}") from None
 
 

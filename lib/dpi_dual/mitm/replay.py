@@ -99,7 +99,8 @@ def chosen(analysis: Analysis, params: dict[str, Any]) -> list[Entry]:
     limit = params.get("limit")
     limit = min(max(limit, 1), MAX_LIMIT) if type(limit) is int else DEFAULT_LIMIT
     since = params.get("since", 0.0)
-    found = analysis.ring.newest(str(params.get("ip") or ""), float(since) if isinstance(since, int | float) else 0.0)
+    since = since if isinstance(since, int | float) else 0.0
+    found = analysis.ring.newest(str(params.get("ip") or ""), since)
     return [entry for entry, _ in zip(found, range(limit), strict=False)]
 
 

@@ -130,7 +130,9 @@ class Spool:
         self._size = len(data)
 
     def _load(self) -> None:
-        with contextlib.suppress(FileNotFoundError, SealError, WireError):
+        with contextlib.suppress(
+            FileNotFoundError, SealError, WireError, KeyError, TypeError, ValueError, OverflowError
+        ):
             data = disk.read_from(self._folder, NAME, 2 * MAX_FILE)
             at = 0
             while at + _LENGTH.size <= len(data):

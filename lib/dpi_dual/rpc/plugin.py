@@ -37,13 +37,18 @@ SERVICE_ACTIONS = ("start", "stop", "restart")
 SERVICE_OBJECTS = ("dpi.status", "luci.dpi-dual")
 
 
+def request_line(obj: str, method: str, arguments: bytes) -> bytes:
+    """What the engine is sent: one line, whatever `arguments` holds."""
+    # A raw newline can only stand between JSON tokens; as a blank it cannot end the request early.
+    return f'["{obj}","{method}",'.encode() + (arguments.replace(b"\n", b" ").strip() or b"{}") + b"]\n"
+
+
 def ask_engine(obj: str, method: str, arguments: bytes) -> bytes:
     """One call over the engine's socket: `arguments` is a JSON object, the answer a line of JSON.
 
     Raises OSError when there is no engine or it does not answer in time.
     """
-    # A raw newline can only stand between JSON tokens; as a blank it cannot end the request early.
-    request = f'["{obj}","{method}",'.encode() + (arguments.replace(b"\n", b" ").strip() or b"{}") + b"]\n"
+    request = request_line(obj, method, arguments)
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         sock.settimeout(ENGINE_TIMEOUT_S if method in _SLOW else READ_TIMEOUT_S)
