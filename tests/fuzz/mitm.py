@@ -76,7 +76,7 @@ def link(data: bytes) -> None:
                 engine._message(decode_line(line))
             except WireError:
                 pass
-        shown = [engine.status(), engine.buffer(), engine.alerts(), engine.counters(), engine.store.file()]
+        shown = [engine.status(), engine.buffer(), engine.alerts(), engine.counters(), *engine.store.file()]
         assert len(json.dumps(shown, allow_nan=False)) < 1 << 20
         assert all(len(problem.message) < 1000 for problem in engine.problems())
 
