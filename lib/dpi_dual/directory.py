@@ -1,4 +1,4 @@
-"""A directory of ours below /tmp, where anybody may have put something in its place; files replaced whole."""
+"""A directory of ours below /tmp, where anybody may have put something in its place; files replaced or grown whole."""
 
 from __future__ import annotations
 
@@ -34,18 +34,44 @@ def replace_file(directory: str, name: str, data: bytes | Iterable[bytes], mode:
 
     Of many parts no more than one need be in memory at a time.
     """
-    temporary = f".{name}.new"
     folder = private_directory(directory)
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with open(os.open(temporary, flags, mode, dir_fd=folder), "wb") as file:  # noqa: PTH123 - by dir_fd
-                os.fchmod(file.fileno(), mode)
-                file.writelines((data,) if isinstance(data, bytes) else data)
-            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=folder)
-            raise
+        replace_in(folder, name, data, mode)
     finally:
         os.close(folder)
+
+
+def replace_in(folder: int, name: str, data: bytes | Iterable[bytes], mode: int) -> None:
+    """The same in an open directory."""
+    temporary = f".{name}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(temporary, flags, mode, dir_fd=folder), "wb") as file:  # noqa: PTH123 - by dir_fd
+            os.fchmod(file.fileno(), mode)
+            file.writelines((data,) if isinstance(data, bytes) else data)
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+
+
+def append_in(folder: int, name: str, data: bytes) -> int:
+    """Appends all of `data` or nothing: half a line left by a full disk would spoil the next one.
+
+    The file's size before; raises OSError.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.open(name, flags, FILE_MODE, dir_fd=folder)
+    try:
+        before = os.fstat(file).st_size
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(file, data[written:])
+        except OSError:
+            os.ftruncate(file, before)
+            raise
+    finally:
+        os.close(file)
+    return before

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dpi_dual.capture.flow_rows import row
-from dpi_dual.directory import FILE_MODE, private_directory
+from dpi_dual.directory import append_in, private_directory
 from dpi_dual.model import Flow, Problem
 
 #: Finished flows that wait to be written; the oldest give way.
@@ -113,24 +113,11 @@ class FlowLog:
             self._tidy(now, self._retention_s)
 
     def _append(self, name: str, data: bytes) -> None:
-        """All of `data` or nothing: half a line left by a full disk would spoil the next one."""
         folder = private_directory(str(self._dir))
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(name, flags, FILE_MODE, dir_fd=folder)
+            append_in(folder, name, data)
         finally:
             os.close(folder)
-        try:
-            before = os.fstat(file).st_size
-            try:
-                written = 0
-                while written < len(data):
-                    written += os.write(file, data[written:])
-            except OSError:
-                os.ftruncate(file, before)
-                raise
-        finally:
-            os.close(file)
 
     def _tidy(self, now: float, retention_s: float) -> None:
         """Delete our files that are too old, and the oldest while there are too many bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from dpi_dual.directory import FILE_MODE, private_directory
+from dpi_dual.directory import append_in, private_directory
 
 
 class Spool:
@@ -27,21 +27,9 @@ class Spool:
         folder = private_directory(self._folder or ".")
         try:
             self._make_room(folder, len(data))
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            file = os.open(self._name, flags, FILE_MODE, dir_fd=folder)
+            before = append_in(folder, self._name, data)
         finally:
             os.close(folder)
-        try:
-            before = os.fstat(file).st_size
-            try:
-                written = 0
-                while written < len(data):
-                    written += os.write(file, data[written:])
-            except OSError:
-                os.ftruncate(file, before)
-                raise
-        finally:
-            os.close(file)
         if before == 0:
             self._lines = 0
         self._lines += len(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dpi_dual.directory import private_directory
+from dpi_dual import directory
 
 FILE_MODE = 0o600
 
@@ -14,7 +14,7 @@ def open_folder(path: str) -> int:
 
     A container's bind mount may belong to root and be open to our group; a directory anybody may write is refused.
     """
-    return private_directory(path, or_root=True)
+    return directory.private_directory(path, or_root=True)
 
 
 def append_to(folder: int, name: str) -> int:
@@ -31,15 +31,7 @@ def read_from(folder: int, name: str, limit: int) -> bytes:
 
 def replace_in(folder: int, name: str, data: bytes) -> None:
     """Writes `name` whole or not at all; raises OSError."""
-    temporary = f".{name}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(temporary, flags, FILE_MODE, dir_fd=folder), "wb") as file:
-            file.write(data)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except OSError:
-        remove_from(folder, temporary)
-        raise
+    directory.replace_in(folder, name, data, FILE_MODE)
 
 
 def remove_from(folder: int, name: str) -> None:
