@@ -1,7 +1,7 @@
 """What may go wrong around the suite, each caused for real and undone again.
 
-`FAULTS` is the list. A fault is one function of a `Site`: up to its `yield` it causes the trouble, after it the trouble
-is taken away, as an owner or time would. `recovered` says what must hold some time later.
+`FAULTS` is the list. A fault is one function of an `IsolatedLab`: up to its `yield` it causes the trouble, after it
+the trouble is taken away, as an owner or time would. `recovered` says what must hold some time later.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lab.isolated import IsolatedLab, LabError, eventually
 from lab.network import WAN_INTERFACE
 from lab.origin import SHOP
 from lab.record import ROOT
-from lab.site import Site, SiteError, eventually
 
 #: How long a fault lasts that does not end by itself.
 LASTS_S = 6.0
@@ -28,18 +28,18 @@ LASTS_S = 6.0
 #: How long a killed service may take to be started again, by the supervisor or by mitmdump.
 RESPAWN_S = 30.0
 
-Cause = Callable[[Site, random.Random], Iterator[None]]
+Cause = Callable[[IsolatedLab, random.Random], Iterator[None]]
 
 
 def kill(service: str) -> Cause:
     """SIGKILL: nothing is closed, nothing said."""
 
-    def cause(site: Site, _: random.Random) -> Iterator[None]:
-        eventually(f"{service} runs", lambda: site.pid(service), RESPAWN_S)
-        before = site.pid(service)
+    def cause(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
+        eventually(f"{service} runs", lambda: lab.pid(service), RESPAWN_S)
+        before = lab.pid(service)
         os.kill(before, signal.SIGKILL)
         yield
-        eventually(f"another {service}", lambda: site.pid(service) not in (0, before), RESPAWN_S)
+        eventually(f"another {service}", lambda: lab.pid(service) not in (0, before), RESPAWN_S)
 
     return cause
 
@@ -47,8 +47,8 @@ def kill(service: str) -> Cause:
 def silence(service: str) -> Cause:
     """It hangs: its sockets stay open, and nothing comes."""
 
-    def cause(site: Site, _: random.Random) -> Iterator[None]:
-        pid = site.pid(service)
+    def cause(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
+        pid = lab.pid(service)
         os.kill(pid, signal.SIGSTOP)
         try:
             yield
@@ -58,18 +58,18 @@ def silence(service: str) -> Cause:
     return cause
 
 
-def local_api_stopped(site: Site, _: random.Random) -> Iterator[None]:
+def local_api_stopped(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
     """CrowdSec's local API is away, as while it is upgraded."""
-    site.order("crowdsec", "stop")
+    lab.order("crowdsec", "stop")
     try:
         yield
     finally:
-        site.order("crowdsec", "start")
+        lab.order("crowdsec", "start")
 
 
-def disk_full(site: Site, _: random.Random) -> Iterator[None]:
+def disk_full(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
     """Not a byte is left where the suite keeps everything."""
-    filler = site.inside(site.disk) / "filler"
+    filler = lab.inside(lab.disk) / "filler"
     with filler.open("wb", buffering=0) as file:
         for piece in (1 << 20, 4096, 1):
             try:
@@ -83,105 +83,105 @@ def disk_full(site: Site, _: random.Random) -> Iterator[None]:
         filler.unlink()
 
 
-def disk_frozen(site: Site, _: random.Random) -> Iterator[None]:
+def disk_frozen(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
     """Every write waits, as on a worn flash chip that tidies up."""
-    enter = ["nsenter", f"--target={site.process.pid}", "--mount", "fsfreeze"]
-    os.spawnvp(os.P_WAIT, "nsenter", [*enter, "--freeze", str(site.disk)])
+    enter = ["nsenter", f"--target={lab.process.pid}", "--mount", "fsfreeze"]
+    os.spawnvp(os.P_WAIT, "nsenter", [*enter, "--freeze", str(lab.disk)])
     try:
         yield
     finally:
-        os.spawnvp(os.P_WAIT, "nsenter", [*enter, "--unfreeze", str(site.disk)])
+        os.spawnvp(os.P_WAIT, "nsenter", [*enter, "--unfreeze", str(lab.disk)])
 
 
-def tap_deleted(site: Site, _: random.Random) -> Iterator[None]:
+def tap_deleted(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
     """Somebody removes the capture interface."""
-    site.inside_router("ip", "link", "delete", "tap0")
+    lab.inside_router("ip", "link", "delete", "tap0")
     yield
 
 
-def source_flaps(site: Site, _: random.Random) -> Iterator[None]:
+def source_flaps(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
     """The WAN goes down and comes back; its routes are set again, as netifd does."""
-    routes = json.loads(site.inside_router("ip", "-j", "route", "show", "default"))
-    routes6 = json.loads(site.inside_router("ip", "-j", "-6", "route", "show", "default"))
-    address6 = site.inside_router("ip", "-o", "-6", "address", "show", "dev", WAN_INTERFACE, "scope", "global").split()[
+    routes = json.loads(lab.inside_router("ip", "-j", "route", "show", "default"))
+    routes6 = json.loads(lab.inside_router("ip", "-j", "-6", "route", "show", "default"))
+    address6 = lab.inside_router("ip", "-o", "-6", "address", "show", "dev", WAN_INTERFACE, "scope", "global").split()[
         3
     ]
-    site.inside_router("ip", "link", "set", WAN_INTERFACE, "down")
+    lab.inside_router("ip", "link", "set", WAN_INTERFACE, "down")
     try:
         yield
     finally:
-        site.inside_router("ip", "link", "set", WAN_INTERFACE, "up")
-        site.inside_router("ip", "address", "replace", address6, "dev", WAN_INTERFACE, "nodad")
+        lab.inside_router("ip", "link", "set", WAN_INTERFACE, "up")
+        lab.inside_router("ip", "address", "replace", address6, "dev", WAN_INTERFACE, "nodad")
         for route in (*routes, *routes6):
             version = "-6" if ":" in route["gateway"] else "-4"
-            site.inside_router("ip", version, "route", "replace", "default", "via", route["gateway"])
+            lab.inside_router("ip", version, "route", "replace", "default", "via", route["gateway"])
 
 
 def clock_jumps(seconds: int) -> Cause:
     """The clock is set while everything runs, as by NTP after a start without a battery."""
 
-    def cause(site: Site, _: random.Random) -> Iterator[None]:
-        set_clock(site, seconds)
+    def cause(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
+        set_clock(lab, seconds)
         try:
             yield
         finally:
-            set_clock(site, 0)
+            set_clock(lab, 0)
 
     return cause
 
 
-def set_clock(site: Site, seconds: int) -> None:
+def set_clock(lab: IsolatedLab, seconds: int) -> None:
     """Every program of the lab takes the new time within a second."""
-    temporary = site.directory / "clock.new"
+    temporary = lab.directory / "clock.new"
     temporary.write_text(f"{seconds:+d}\n")
-    temporary.replace(site.directory / "clock")
+    temporary.replace(lab.directory / "clock")
     time.sleep(1.5)
 
 
-def database_corrupted(site: Site, chance: random.Random) -> Iterator[None]:
+def database_corrupted(lab: IsolatedLab, chance: random.Random) -> Iterator[None]:
     """A dying memory: the engine crashes, and its database holds nonsense when it starts again."""
-    databases = list(site.files.glob("stats_dir/*.db"))
+    databases = list(lab.files.glob("stats_dir/*.db"))
     if not databases:
-        raise SiteError("there is no database to corrupt")
-    site.signal("engine", signal.SIGKILL)
+        raise LabError("there is no database to corrupt")
+    lab.signal("engine", signal.SIGKILL)
     for database in databases:
         with database.open("r+b") as file:
             file.write(chance.randbytes(8192))
     yield
 
 
-def uci_truncated(site: Site, _: random.Random) -> Iterator[None]:
+def uci_truncated(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
     """The configuration is cut in the middle of a line, and the service told to read it."""
-    file = site.files / "config" / "dpi-dual"
+    file = lab.files / "config" / "dpi-dual"
     text = file.read_text()
     file.write_text(text[: len(text) // 3])
-    site.order("engine", "reload")
+    lab.order("engine", "reload")
     try:
         yield
     finally:
         file.write_text(text)
-        site.order("engine", "reload")
+        lab.order("engine", "reload")
 
 
-def half_open_flows(site: Site, chance: random.Random) -> Iterator[None]:
+def half_open_flows(lab: IsolatedLab, chance: random.Random) -> Iterator[None]:
     """100,000 connections that nobody answers, from one client: a worm that scans the internet."""
-    send_syns(site, 100_000, chance)
+    send_syns(lab, 100_000, chance)
     yield
 
 
-def send_syns(site: Site, count: int, chance: random.Random) -> None:
+def send_syns(lab: IsolatedLab, count: int, chance: random.Random) -> None:
     """First segments of TCP connections, each to another address and port, from a client's own address."""
-    enter = ["nsenter", f"--target={site.pid('traffic-laptop')}", "--net"]
+    enter = ["nsenter", f"--target={lab.pid('traffic-laptop')}", "--net"]
     command = [sys.executable, "-m", "lab.half_open", str(count), str(chance.randrange(1 << 32))]
     done = subprocess.run([*enter, *command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
-        raise SiteError(f"the segments could not be sent: {done.stderr.strip()}")
+        raise LabError(f"the segments could not be sent: {done.stderr.strip()}")
 
 
-def socket_flood(site: Site, chance: random.Random) -> Iterator[None]:
+def socket_flood(lab: IsolatedLab, chance: random.Random) -> Iterator[None]:
     """Hundreds of connections to the engine, to ubus over HTTP and to the proxy: silent, slow, and full of nonsense."""
-    engine = str(site.inside(site.record["environment"]["DPI_DUAL_RUN_DIR"])) + "/engine.sock"
-    host, port = site.record["url"].removeprefix("http://").split(":")
+    engine = str(lab.inside(lab.record["environment"]["DPI_DUAL_RUN_DIR"])) + "/engine.sock"
+    host, port = lab.record["url"].removeprefix("http://").split(":")
     held: list[socket.socket] = []
     try:
         for number in range(300):
@@ -232,9 +232,9 @@ AT_ONCE = frozenset(
 
 
 @contextmanager
-def fault(site: Site, name: str, chance: random.Random) -> Iterator[None]:
+def fault(lab: IsolatedLab, name: str, chance: random.Random) -> Iterator[None]:
     """Causes it; when the block ends it is undone."""
-    steps = FAULTS[name](site, chance)
+    steps = FAULTS[name](lab, chance)
     next(steps)
     try:
         yield
@@ -242,37 +242,37 @@ def fault(site: Site, name: str, chance: random.Random) -> Iterator[None]:
         next(steps, None)
 
 
-def recovered(site: Site, since: float) -> bool:
+def recovered(lab: IsolatedLab, since: float) -> bool:
     """All parts run, the mirror is whole, both streams know flows that began after `since`, requests are inspected."""
-    status = site.call("dpi.status", "status")
+    status = lab.call("dpi.status", "status")
     if status["engine"] != "running" or not status["mitm_stream"]["running"]:
         return False
-    if not site.call("dpi.status", "mirror")["complete"]:
+    if not lab.call("dpi.status", "mirror")["complete"]:
         return False
-    if not (fresh(site, "dpi.status", since) and fresh(site, "dpi.lan", since)):
+    if not (fresh(lab, "dpi.status", since) and fresh(lab, "dpi.lan", since)):
         return False
-    if site.call("dpi.correlator", "stats")["crowdsec"]["state"] != "connected":
+    if lab.call("dpi.correlator", "stats")["crowdsec"]["state"] != "connected":
         return False
-    return asks(site, "/") == 200
+    return asks(lab, "/") == 200
 
 
-def asks(site: Site, path: str) -> int:
+def asks(lab: IsolatedLab, path: str) -> int:
     """The status of a visitor's request to a published service, over TLS and through HAProxy and mitmproxy."""
-    authority = f"{site.record['directory']}/ca.crt"
+    authority = f"{lab.record['directory']}/ca.crt"
     options = ["-sS", "-o", "/dev/null", "--max-time", "20", "-w", "%{http_code}", "--path-as-is", "--cacert"]
-    return int(site.inside_internet("curl", *options, str(site.inside(authority)), f"https://{SHOP}{path}"))
+    return int(lab.inside_internet("curl", *options, str(lab.inside(authority)), f"https://{SHOP}{path}"))
 
 
-def fresh(site: Site, name: str, since: float) -> bool:
+def fresh(lab: IsolatedLab, name: str, since: float) -> bool:
     """Whether a flow is known that began after `since`; one from a wrong clock's future does not count."""
-    rows = site.call(name, "flows", limit=500, state="live")["flows"]
+    rows = lab.call(name, "flows", limit=500, state="live")["flows"]
     return any(since < row["first_seen_at"] < time.time() + 5 for row in rows)
 
 
-def filters(site: Site) -> list[int]:
+def filters(lab: IsolatedLab) -> list[int]:
     """How many of the mirror's filters each direction has."""
     listings = [
-        site.inside_router("tc", "filter", "show", "dev", WAN_INTERFACE, direction)
+        lab.inside_router("tc", "filter", "show", "dev", WAN_INTERFACE, direction)
         for direction in ("ingress", "egress")
     ]
     return [listing.count("Egress Mirror to device tap0") for listing in listings]

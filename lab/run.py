@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import crowdsec, origin, published, record, report, servers, site, traffic, visitors
+from lab import crowdsec, origin, published, record, report, servers, traffic, visitors
+from lab.clock import with_own_clock
 from lab.gateway.client import CallError, Client
 from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
 from lab.record import ROOT
@@ -237,7 +238,7 @@ class Lab:
         socket_path = self.environment["DPI_DUAL_NETIFYD_SOCKET"]
         arguments = ["--socket", socket_path, "--internal", LAN_INTERFACE, "--external", TAP_INTERFACE]
         arguments += ["--tick", str(TICK_S)]
-        return self._in_router("netifyd", sys.executable, "-m", "lab.netifyd", *arguments, env=site.with_own_clock())
+        return self._in_router("netifyd", sys.executable, "-m", "lab.netifyd", *arguments, env=with_own_clock())
 
     def _start_gateway(self) -> Process:
         (self.directory / "ubus.sock").unlink(missing_ok=True)
@@ -249,7 +250,7 @@ class Lab:
         return self._in_router("gateway", sys.executable, "-m", "lab.gateway", *arguments, pass_fds=(descriptor,))
 
     def _start_engine(self) -> Process:
-        return self._in_router("engine", sys.executable, str(ROOT / "sbin" / "dpi-duald"), env=site.with_own_clock())
+        return self._in_router("engine", sys.executable, str(ROOT / "sbin" / "dpi-duald"), env=with_own_clock())
 
     def _traffic_of(self, name: str) -> Callable[[], Process]:
         return lambda: traffic.start(self.network, name, rate=self._options.rate)

@@ -21,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab.clock import faketime_library
 from lab.faults import AT_ONCE, FAULTS, LASTS_S, fault, filters, recovered
 from lab.gateway.client import CallError
+from lab.isolated import IsolatedLab, LabError, eventually, isolated_lab, why_not
 from lab.network import LAN_INTERFACE
-from lab.site import Site, SiteError, eventually, faketime_library, running_site, why_not
 
 EVERY_S = 20.0
 RECOVERY_S = 60.0
@@ -56,41 +57,41 @@ class Ledger:
     """Answered with an error, or not at all: nothing was promised."""
     number: int = 0
 
-    def write(self, site: Site) -> None:
+    def write(self, lab: IsolatedLab) -> None:
         """One more event by hand; every tenth time a ban too."""
         self.number += 1
         # 198.51.100.128/25 has no server of the lab; the records of IPv6 addresses go by their /64.
         address = f"2001:db8:{self.number >> 8:x}:{self.number & 255:x}::1"
         given = {"event_type": "soak", "reason": f"soak {self.number}", "score": 20}
-        if answer := self._said(site, "correlate", ip=address, **given):
+        if answer := self._said(lab, "correlate", ip=address, **given):
             self.records.append((time.monotonic(), int(answer["threat"]["id"]), address))
         if self.number % 10 == 0:
             target = f"198.51.{100 + self.number // 1000}.{self.number // 10 % 100 + 128}"
-            if self._said(site, "ban", ip=target, duration="2h", reason="soak"):
+            if self._said(lab, "ban", ip=target, duration="2h", reason="soak"):
                 self.bans.append((time.monotonic(), target))
 
     def forget_since(self, moment: float) -> None:
         """What a damaged database may have cost."""
         self.records = [entry for entry in self.records if entry[0] < moment]
 
-    def lost(self, site: Site) -> list[str]:
+    def lost(self, lab: IsolatedLab) -> list[str]:
         """What was said and is no more."""
         missing = []
         for _, number, address in self.records:
-            answer = site.call("dpi.correlator", "context", id=number)
+            answer = lab.call("dpi.correlator", "context", id=number)
             if address.rpartition("::")[0] not in json.dumps(answer):
                 missing.append(f"record {number} of {address}: {answer.get('error', 'another one')}")
         listed = {
             decision["value"]
-            for alert in json.loads(site.cscli("decisions", "list", "-a", "-l", "0", "-o", "json")) or []
+            for alert in json.loads(lab.cscli("decisions", "list", "-a", "-l", "0", "-o", "json")) or []
             for decision in alert["decisions"]
         }
         missing += [f"the ban of {target}" for _, target in self.bans if target not in listed]
         return missing
 
-    def _said(self, site: Site, method: str, **given: Any) -> dict[str, Any] | None:
+    def _said(self, lab: IsolatedLab, method: str, **given: Any) -> dict[str, Any] | None:
         try:
-            answer = site.call("dpi.correlator", method, **given)
+            answer = lab.call("dpi.correlator", method, **given)
         except (OSError, CallError):
             answer = {"error": "no answer"}
         if "error" in answer:
@@ -105,14 +106,14 @@ class Samples:
 
     taken: dict[str, list[tuple[int, int, int]]] = field(default_factory=lambda: {name: [] for name in WATCHED})
 
-    def take(self, site: Site, round_: int) -> None:
+    def take(self, lab: IsolatedLab, round_: int) -> None:
         """One sample of each that runs."""
         for name in WATCHED:
             try:
-                pid = site.pid(name)
+                pid = lab.pid(name)
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
                 files = len(os.listdir(f"/proc/{pid}/fd"))
-            except (OSError, SiteError):
+            except (OSError, LabError):
                 continue  # it is being started again
             self.taken[name].append((round_, pages * os.sysconf("SC_PAGE_SIZE"), files))
 
@@ -145,8 +146,8 @@ class Samples:
 class Soak:
     """One run; `problems` is what did not hold."""
 
-    def __init__(self, site: Site, chance: random.Random, names: list[str]) -> None:
-        self._site = site
+    def __init__(self, lab: IsolatedLab, chance: random.Random, names: list[str]) -> None:
+        self._lab = lab
         self._chance = chance
         self._names = names
         self._began = time.monotonic()
@@ -162,7 +163,7 @@ class Soak:
     def run(self, seconds: float) -> None:
         """Faults until the time is over, then the checks of the end."""
         since = time.time() - 10
-        eventually("everything runs", lambda: recovered(self._site, since), RECOVERY_S)
+        eventually("everything runs", lambda: recovered(self._lab, since), RECOVERY_S)
         for round_, name in self._order():
             self._one(round_, name)
             if time.monotonic() - self._began >= seconds:
@@ -182,17 +183,17 @@ class Soak:
         if name == "database-corrupted":
             self.ledger.forget_since(time.monotonic() - 2 * CHECKPOINT_S)
         try:
-            with fault(self._site, name, self._chance):
+            with fault(self._lab, name, self._chance):
                 self._busy(0 if name in AT_ONCE else LASTS_S, round_)
             since = time.time()
-            took = eventually("all runs again", lambda: recovered(self._site, since), RECOVERY_S)
-        except SiteError as error:
+            took = eventually("all runs again", lambda: recovered(self._lab, since), RECOVERY_S)
+        except LabError as error:
             self.problems.append(f"{name}: {error}")
             self.say(f"{name}: {error}")
         else:
             self.slowest = max(self.slowest, (took, name))
             self.say(f"{name}: all runs again {took:.1f} s after its end")
-        if (found := filters(self._site)) != [1, 1]:
+        if (found := filters(self._lab)) != [1, 1]:
             self.problems.append(f"{name}: the mirror has {found} filters")
         self._busy(max(due - time.monotonic(), 0), round_)
 
@@ -200,8 +201,8 @@ class Soak:
         """Time passes: events are recorded, memory is watched."""
         end = time.monotonic() + seconds
         while True:
-            self.ledger.write(self._site)
-            self.samples.take(self._site, round_)
+            self.ledger.write(self._lab)
+            self.samples.take(self._lab, round_)
             left = end - time.monotonic()
             if left <= 0:
                 return
@@ -209,7 +210,7 @@ class Soak:
 
     def _after(self) -> None:
         """Nothing lost, nothing grown, figures equal."""
-        lost = self.ledger.lost(self._site)
+        lost = self.ledger.lost(self._lab)
         self.say(
             f"recorded {len(self.ledger.records)}, banned {len(self.ledger.bans)}, not accepted {self.ledger.refused}; "
             f"lost {len(lost)}"
@@ -241,16 +242,16 @@ class Soak:
             self.problems.append(f"the LAN's bytes differ: {counted} counted, {moved} on the interfaces")
 
     def _traffic(self, action: str) -> None:
-        for name in self._site.services():
+        for name in self._lab.services():
             if name.startswith("traffic-"):
-                self._site.order(name, action)
+                self._lab.order(name, action)
 
     def _lan_bytes(self) -> int:
-        rows = self._site.call("dpi.lan", "clients", limit=500)["clients"]
+        rows = self._lab.call("dpi.lan", "clients", limit=500)["clients"]
         return sum(int(row["bytes"]) for row in rows)
 
     def _port_bytes(self) -> int:
-        links = json.loads(self._site.inside_router("ip", "-j", "-s", "link", "show", "master", LAN_INTERFACE))
+        links = json.loads(self._lab.inside_router("ip", "-j", "-s", "link", "show", "master", LAN_INTERFACE))
         return sum(int(link["stats64"][way]["bytes"]) for link in links for way in ("rx", "tx"))
 
 
@@ -272,10 +273,10 @@ def main(argv: list[str]) -> int:
     print(f"soak: {options.minutes:g} min, seed {seed}, {len(names)} kinds of faults; the lab starts", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="dpi-soak-"))
     try:
-        with running_site(directory, "--checkpoint", str(CHECKPOINT_S)) as site:
-            soak = Soak(site, random.Random(seed), names)
+        with isolated_lab(directory, "--checkpoint", str(CHECKPOINT_S)) as lab:
+            soak = Soak(lab, random.Random(seed), names)
             soak.run(options.minutes * 60)
-    except SiteError as error:
+    except LabError as error:
         print(f"soak: {error}", file=sys.stderr)
         print(f"soak: the lab's own words are in {directory / 'lab.log'}", file=sys.stderr)
         return 1

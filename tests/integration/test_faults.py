@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.clock import faketime_library
 from lab.faults import AT_ONCE, FAULTS, LASTS_S, fault, filters, recovered
-from lab.site import Site, eventually, faketime_library, running_site, why_not
+from lab.isolated import IsolatedLab, eventually, isolated_lab, why_not
 from lab.soak import CHECKPOINT_S, Ledger
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(bool(why_not()), reason=str(why_not()))]
@@ -18,10 +19,10 @@ PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedLab]:
     # A socket's path has 107 bytes at most.
-    directory = tmp_path_factory.mktemp("site")
-    with running_site(directory, "--checkpoint", str(CHECKPOINT_S)) as running:
+    directory = tmp_path_factory.mktemp("lab")
+    with isolated_lab(directory, "--checkpoint", str(CHECKPOINT_S)) as running:
         since = time.time() - 10
         eventually("everything runs", lambda: recovered(running, since), PATIENCE_S)
         yield running
@@ -34,34 +35,34 @@ def all_recorded() -> list[Ledger]:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_all_runs_again_and_nothing_is_lost(site: Site, all_recorded: list[Ledger], name: str) -> None:
+def test_all_runs_again_and_nothing_is_lost(lab: IsolatedLab, all_recorded: list[Ledger], name: str) -> None:
     if name.startswith("clock-") and faketime_library() is None:
         pytest.skip("Debian's faketime is not installed")
     ledger = Ledger(number=10 * len(all_recorded))
     for _ in range(10):  # the tenth is a ban
-        ledger.write(site)
+        ledger.write(lab)
     assert ledger.records and ledger.bans
     all_recorded.append(ledger)
     if name == "database-corrupted":
         for before in all_recorded:
             before.forget_since(time.monotonic() - 2 * CHECKPOINT_S)
-    with fault(site, name, random.Random(name)):
+    with fault(lab, name, random.Random(name)):
         if name not in AT_ONCE:
             time.sleep(LASTS_S)
     since = time.time()
-    eventually(f"all runs again after {name}", lambda: recovered(site, since), PATIENCE_S)
-    assert filters(site) == [1, 1]
-    assert ledger.lost(site) == []
+    eventually(f"all runs again after {name}", lambda: recovered(lab, since), PATIENCE_S)
+    assert filters(lab) == [1, 1]
+    assert ledger.lost(lab) == []
 
 
-def test_nothing_recorded_was_lost_by_any_later_fault(site: Site, all_recorded: list[Ledger]) -> None:
+def test_nothing_recorded_was_lost_by_any_later_fault(lab: IsolatedLab, all_recorded: list[Ledger]) -> None:
     everything = Ledger(
         records=[record for ledger in all_recorded for record in ledger.records],
         bans=[ban for ledger in all_recorded for ban in ledger.bans],
     )
-    assert everything.lost(site) == []
+    assert everything.lost(lab) == []
 
 
-def test_a_lost_record_and_a_lost_ban_would_be_noticed(site: Site) -> None:
+def test_a_lost_record_and_a_lost_ban_would_be_noticed(lab: IsolatedLab) -> None:
     ledger = Ledger(records=[(0.0, 987654321, "2001:db8:9:9::1")], bans=[(0.0, "198.51.100.250")])
-    assert len(ledger.lost(site)) == 2
+    assert len(ledger.lost(lab)) == 2

@@ -19,16 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from lab import record
+from lab.clock import CLOCK_VARIABLE, faketime_library
 from lab.gateway.client import CallError, Client
 from lab.record import ROOT
 from lab.supervisor import order
 
 #: The lab's disk; it also holds the state of CrowdSec and the logs.
 DISK_MB = 160
-FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
-
-#: Names the file that says how far the router's clock is wrong, in seconds.
-CLOCK_VARIABLE = "DPI_LAB_CLOCK"
 
 START_S = 120.0
 END_S = 90.0
@@ -43,12 +40,12 @@ exec "$@"
 """
 
 
-class SiteError(RuntimeError):
+class LabError(RuntimeError):
     """The lab did not do what it was told; the message says what it said."""
 
 
 def why_not() -> str | None:
-    """What is missing for a site, in words; None when nothing is."""
+    """What is missing for an isolated lab, in words; None when nothing is."""
     if os.geteuid() != 0:
         return "needs root, to mount a file system"
     lacking = [name for name in ("mkfs.ext4", "fsfreeze", "losetup") if shutil.which(name) is None]
@@ -58,23 +55,8 @@ def why_not() -> str | None:
     return f"no loop device: {probe.stderr.strip()}" if probe.returncode else None
 
 
-def faketime_library() -> Path | None:
-    """The library that gives programs another clock (Debian's `faketime`), or None."""
-    return next(iter(Path("/").glob(FAKETIME.lstrip("/"))), None)
-
-
-def with_own_clock() -> dict[str, str]:
-    """The environment of a program that goes by the site's clock; where there is none, everybody's."""
-    library, clock = faketime_library(), os.environ.get(CLOCK_VARIABLE)
-    if library is None or clock is None:
-        return dict(os.environ)
-    # What measures intervals goes on undisturbed, as on a machine whose clock is set.
-    own = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DISABLE_SHM": "1"}
-    return {**os.environ, **own, "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": clock}
-
-
 @dataclass
-class Site:
+class IsolatedLab:
     """The running lab and how to ask, watch and disturb it."""
 
     process: subprocess.Popen[bytes]
@@ -117,7 +99,7 @@ class Site:
     def signal(self, service: str, number: signal.Signals) -> None:
         pid = self.pid(service)
         if not pid:
-            raise SiteError(f"{service} does not run")
+            raise LabError(f"{service} does not run")
         os.kill(pid, number)
 
     def inside_router(self, *argv: str, check: bool = True) -> str:
@@ -130,7 +112,7 @@ class Site:
         command = [*self.record[where], "--", *argv]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if check and done.returncode:
-            raise SiteError(f"{' '.join(argv[:6])}: {done.stderr.strip() or done.returncode}")
+            raise LabError(f"{' '.join(argv[:6])}: {done.stderr.strip() or done.returncode}")
         return done.stdout
 
     def cscli(self, *argv: str) -> str:
@@ -162,21 +144,21 @@ def children(pid: int) -> list[int]:
 
 
 def eventually(what: str, condition: Callable[[], Any], patience_s: float) -> float:
-    """Waits until a condition holds, and says how long that took; `SiteError` when it never does."""
+    """Waits until a condition holds, and says how long that took; `LabError` when it never does."""
     began = time.monotonic()
     last: object = None
     while time.monotonic() - began < patience_s:
         try:
             if last := condition():
                 return time.monotonic() - began
-        except (CallError, OSError, KeyError, SiteError) as error:
+        except (CallError, OSError, KeyError, LabError) as error:
             last = error
         time.sleep(0.2)
-    raise SiteError(f"not within {patience_s:g} s: {what} ({last})")
+    raise LabError(f"not within {patience_s:g} s: {what} ({last})")
 
 
 @contextmanager
-def running_site(directory: Path, *arguments: str) -> Iterator[Site]:
+def isolated_lab(directory: Path, *arguments: str) -> Iterator[IsolatedLab]:
     """A lab with everything it keeps under `directory`, until the block ends."""
     (directory / "disk").mkdir()
     clock = directory / "clock"
@@ -184,12 +166,12 @@ def running_site(directory: Path, *arguments: str) -> Iterator[Site]:
     environment = {**os.environ, "DPI_LAB_DIRECTORY": str(directory), "TMPDIR": str(directory / "disk")}
     if faketime_library():
         environment[CLOCK_VARIABLE] = str(clock)
-    lab = [sys.executable, "-m", "lab", "run", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "lab", "run", "--port", "0", *arguments]
     enter = ["unshare", "-m", "--propagation", "private", "sh", "-c", _ENTER.format(size=DISK_MB), "sh", str(directory)]
     log = directory / "lab.log"
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [*enter, *lab],
+            [*enter, *command],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -203,8 +185,8 @@ def running_site(directory: Path, *arguments: str) -> Iterator[Site]:
             time.sleep(0.2)
         running = record.read(directory / "lab.json")
         if not running.get("ready"):
-            raise SiteError("the lab did not start:\n" + "\n".join(log.read_text().splitlines()[-20:]))
-        yield Site(process, directory, running)
+            raise LabError("the lab did not start:\n" + "\n".join(log.read_text().splitlines()[-20:]))
+        yield IsolatedLab(process, directory, running)
     finally:
         if process.poll() is None:
-            Site(process, directory, {}).end()
+            IsolatedLab(process, directory, {}).end()
