@@ -88,11 +88,23 @@ def test_the_forgotten(db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) 
     one.add("bad", 100, "x", T + module.FORGET_S)
     assert one.prune(T + module.FORGET_S) == 1
     assert one.of("gone", T) is None
-    monkeypatch.setattr(module, "MAX_ADDRESSES", 2)
     for number in range(4):
         one.add(f"n{number}", number + 1, "x", T + module.FORGET_S)
+    monkeypatch.setattr(module, "MAX_ADDRESSES", 2)
     assert one.prune(T + module.FORGET_S) == 3
     assert [row.actor for row in one.worst(T + module.FORGET_S, 9)] == ["bad", "n3"]
+
+
+def test_ever_new_addresses_push_out_the_least_bad(db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Reputation(db, 5, 3600, T)
+    monkeypatch.setattr(module, "MAX_ADDRESSES", 3)
+    one.add("bad", 40, "scanner", T)
+    one.add("worse", 50, "scanner", T)
+    for number in range(20):
+        assert one.add(f"new{number}", 10, "waf_alert", T + number) == (0, 10)
+        assert one.count(T + number) == 3
+    assert [row.actor for row in one.worst(T + 20, 9)] == ["worse", "bad", "new19"]
+    assert one.forgotten == 19
 
 
 events = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 50), st.integers(0, 20)), max_size=30)

@@ -52,6 +52,7 @@ class Reputation:
         if row is None:
             self._keep()
         self.change_rate(decay, interval_s, now)
+        self._addresses = self._rows()
 
     # --- what is lost by now
 
@@ -91,6 +92,14 @@ class Reputation:
         before = max(0.0, row[1] - lost) if row else 0.0
         after = min(TOP, before + max(0.0, points))
         if row is None:
+            if self._addresses >= MAX_ADDRESSES:
+                # Whoever comes from ever new addresses must not outrun `prune`: the least bad gives way.
+                self.forgotten += self._db.execute(
+                    "DELETE FROM correlation_standing WHERE id ="
+                    " (SELECT id FROM correlation_standing ORDER BY level LIMIT 1)"
+                ).rowcount
+            else:
+                self._addresses += 1
             self._db.execute(
                 "INSERT INTO correlation_standing (actor, level, events, last_event, updated_at, asked_at)"
                 " VALUES (?, ?, 1, ?, ?, 0)",
@@ -123,7 +132,9 @@ class Reputation:
 
     def reset(self, actor: str) -> bool:
         """Forgets an actor; False if there was nothing to forget."""
-        return self._db.execute("DELETE FROM correlation_standing WHERE actor = ?", (actor,)).rowcount > 0
+        gone = self._db.execute("DELETE FROM correlation_standing WHERE actor = ?", (actor,)).rowcount
+        self._addresses -= gone
+        return gone > 0
 
     def asked_at(self, actor: str) -> float:
         """When a ban was asked for, 0 if it was not."""
@@ -160,12 +171,17 @@ class Reputation:
             " WHERE level <= ? AND updated_at <= ? ORDER BY level LIMIT ?)",
             (self.lost(now), now - FORGET_S, PRUNED_AT_ONCE),
         ).rowcount
-        (number,) = self._db.execute("SELECT COUNT(*) FROM correlation_standing").fetchone()
+        number = self._rows()
         if number > MAX_ADDRESSES:
             gone += self._db.execute(
                 "DELETE FROM correlation_standing WHERE id IN"
                 " (SELECT id FROM correlation_standing ORDER BY level LIMIT ?)",
                 (min(number - MAX_ADDRESSES, PRUNED_AT_ONCE),),
             ).rowcount
+        self._addresses = self._rows()  # a transaction that was rolled back had counted as well
         self.forgotten += gone
         return gone
+
+    def _rows(self) -> int:
+        (number,) = self._db.execute("SELECT COUNT(*) FROM correlation_standing").fetchone()
+        return int(number)
