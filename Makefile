@@ -95,7 +95,7 @@ PYTHON  ?= /usr/bin/python3
 PY      := .venv/bin/python
 DESTDIR ?=
 
-.PHONY: help run test lint bench soak fuzz panel install package clean
+.PHONY: help run test lint generate bench soak fuzz panel install package clean
 
 help:
 	@echo 'make run                     a router in network namespaces, analysing real traffic, until Ctrl-C'
@@ -103,6 +103,7 @@ help:
 	@echo 'make test                    unit, property and integration tests (as root: all of them)'
 	@echo 'make test ARGS="-k mirror"   some of them'
 	@echo 'make lint                    ruff and mypy'
+	@echo 'make generate                what is made from the schemas: tables, pages of docs/, translations'
 	@echo 'make bench [ROW=ingest]      measurements against their baselines, bench/results.json'
 	@echo 'make soak [MINUTES=20] [SEED=N]   traffic, attacks and a fault every 20 s; nothing may be lost'
 	@echo 'make fuzz [SECONDS=60] [TARGET=netifyd]   parsers of wire text, guided by coverage where atheris can be had'
@@ -123,6 +124,10 @@ lint:
 	@$(PY) -m ruff check --no-cache .
 	@$(PY) -m ruff format --no-cache --check .
 	@$(PY) -m mypy
+
+generate:
+	@PYTHON=$(PYTHON) lab/bootstrap
+	@$(PY) -m lab.generate
 
 bench:
 	@PYTHON=$(PYTHON) lab/bootstrap lab

@@ -1,4 +1,4 @@
-"""Keeps the LuCI application's translations in step with its pages: `python -m lab.pot`.
+"""Keeps the LuCI application's translations in step with its pages; a part of `make generate`.
 
 Collects every text in `_()` and `N_()` of the JavaScript, the titles of the menu and the description of the access
 rights into `po/templates/dpi-dual.pot`; brings each `po/LANGUAGE/dpi-dual.po` in line with it, and says what is

@@ -1,4 +1,4 @@
-"""Writes the init script's validation block from `uci.json`: `python -m openwrt.validation` puts it there."""
+"""Makes the init script's validation block from `uci.json`; `make generate` puts it there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dpi_dual.config import PACKAGE, SECRETS_PACKAGE
 from dpi_dual.schema.values import Spec, datatype, schema, show
 
 SCRIPT = Path(__file__).resolve().parent.parent / "init.d" / "dpi-dual"
-BEGIN = "# --- made from lib/dpi_dual/schema/uci.json by `python -m openwrt.validation`; do not edit\n"
+BEGIN = "# --- made from lib/dpi_dual/schema/uci.json by `make generate`; do not edit\n"
 END = "# --- end of what is made\n"
 
 

@@ -25,7 +25,7 @@ OPTIONS = {
 
 
 def test_the_table_of_options_is_what_the_schema_gives() -> None:
-    assert (RESOURCES / "dpi-dual/options.js").read_text() == luci.document(), "see dpi_dual/schema/luci.py"
+    assert (RESOURCES / "dpi-dual/options.js").read_text() == luci.document(), "make generate"
 
 
 def test_every_option_has_a_title_and_every_choice_its_label() -> None:

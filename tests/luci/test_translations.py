@@ -9,7 +9,7 @@ import pytest
 from lab import pot
 from lab.pofile import Message, PoError, parse, render
 
-AGAIN = "python -m lab.pot"
+AGAIN = "make generate"
 
 
 def test_the_template_is_what_the_pages_say() -> None:

@@ -10,7 +10,7 @@ from openwrt import validation
 
 def test_the_init_script_has_the_block_as_the_schema_has_it() -> None:
     script = validation.SCRIPT.read_text()
-    assert validation.written(script) == script, "run python -m openwrt.validation"
+    assert validation.written(script) == script, "make generate"
 
 
 def _sections() -> list[tuple[str, str]]:

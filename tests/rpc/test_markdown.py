@@ -10,4 +10,4 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "ubus.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == document(), "run: PYTHONPATH=lib python -m dpi_dual.rpc.markdown > docs/ubus.md"
+    assert PAGE.read_text() == document(), "make generate"

@@ -10,4 +10,4 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_page_is_what_the_schema_gives() -> None:
-    assert (ROOT / "docs" / "configuration.md").read_text() == markdown.document()
+    assert (ROOT / "docs" / "configuration.md").read_text() == markdown.document(), "make generate"

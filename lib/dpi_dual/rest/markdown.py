@@ -1,4 +1,4 @@
-"""Writes `docs/rest.md` from the OpenAPI document: `python -m dpi_dual.rest.markdown > docs/rest.md`."""
+"""Makes `docs/rest.md` from the OpenAPI document; `make generate` writes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dpi_dual.rest.throttle import TRIES, WINDOW_S
 HEAD = f"""\
 # HTTP API
 
-<!-- made from the routes and lib/dpi_dual/schema/ubus.json by `python -m dpi_dual.rest.markdown`; do not edit -->
+<!-- made from the routes and lib/dpi_dual/schema/ubus.json by `make generate`; do not edit -->
 
 For what cannot speak ubus. uhttpd runs one small program, `/www/cgi-bin/dpi-dual`, which answers below
 `/cgi-bin/dpi-dual`, and below `/api/dpi` by an alias of uhttpd that the package sets when it is installed

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the routes and `schema/ubus.json`: `python -m dpi_dual.rest.openapi`."""
+"""The OpenAPI 3.1 document, made from the routes and `schema/ubus.json`."""
 
 from __future__ import annotations
 

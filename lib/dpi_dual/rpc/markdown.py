@@ -1,4 +1,4 @@
-"""Writes `docs/ubus.md` from `schema/ubus.json`: `python -m dpi_dual.rpc.markdown > docs/ubus.md`."""
+"""Makes `docs/ubus.md` from `schema/ubus.json`; `make generate` writes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dpi_dual.rpc.signatures import methods
 HEAD = """\
 # ubus objects
 
-<!-- made from lib/dpi_dual/schema/ubus.json by `python -m dpi_dual.rpc.markdown`; do not edit -->
+<!-- made from lib/dpi_dual/schema/ubus.json by `make generate`; do not edit -->
 
     ubus call dpi.lan clients '{"limit": 5, "sort": "rate"}'
 

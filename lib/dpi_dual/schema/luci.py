@@ -1,7 +1,4 @@
-"""Writes the Settings page's table of options, `options.js`, from `uci.json`.
-
-python -m dpi_dual.schema.luci > luci-app-dpi-dual/htdocs/luci-static/resources/dpi-dual/options.js
-"""
+"""Makes the Settings page's table of options, `options.js`, from `uci.json`; `make generate` writes it."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ HEAD = """\
 'use strict';
 'require baseclass';
 
-// Made from lib/dpi_dual/schema/uci.json by `python -m dpi_dual.schema.luci`; do not edit.
+// Made from lib/dpi_dual/schema/uci.json by `make generate`; do not edit.
 
 return baseclass.extend({
 """

@@ -1,4 +1,4 @@
-"""Writes `docs/configuration.md` from `uci.json`: `python -m dpi_dual.schema.markdown > docs/configuration.md`."""
+"""Makes `docs/configuration.md` from `uci.json`; `make generate` writes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dpi_dual.schema.values import FORMATS, Spec, schema, show
 HEAD = """\
 # Configuration
 
-<!-- made from lib/dpi_dual/schema/uci.json by `python -m dpi_dual.schema.markdown`; do not edit -->
+<!-- made from lib/dpi_dual/schema/uci.json by `make generate`; do not edit -->
 
 Everything is in `/etc/config/dpi-dual`, in LuCI under SecuBox → DPI Dual-Stream → Settings, and on the command line:
 

@@ -1,7 +1,7 @@
 'use strict';
 'require baseclass';
 
-// Made from lib/dpi_dual/schema/uci.json by `python -m dpi_dual.schema.luci`; do not edit.
+// Made from lib/dpi_dual/schema/uci.json by `make generate`; do not edit.
 
 return baseclass.extend({
 	// By the section's name, or the type of those that may occur any number of times.
