@@ -4,12 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
+
+
+def make_directory(path: str | Path) -> None:
+    """Makes a directory (0750) if it is absent, and what is above it (0755): a umask of 0 opens neither to all."""
+    place = Path(path)
+    missing = [place, *place.parents]
+    missing = missing[: next((n for n, above in enumerate(missing) if above.exists()), len(missing))]
+    for folder in reversed(missing):
+        folder.mkdir(DIRECTORY_MODE if folder is place else 0o755, exist_ok=True)
+
+
+def private_socket(path: str, mode: int) -> socket.socket:
+    """A unix socket bound to `path` with that mode from its first moment; raises OSError.
+
+    No other work of the process runs under the umask that this takes.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o777 & ~mode)
+    try:
+        made.bind(path)
+    except BaseException:
+        made.close()
+        raise
+    finally:
+        os.umask(mask)
+    return made
 
 
 def private_directory(path: str, make: bool = True, or_root: bool = False) -> int:
@@ -19,7 +46,7 @@ def private_directory(path: str, make: bool = True, or_root: bool = False) -> in
     is accepted with `or_root` (a container's bind mount, open to our group).
     """
     if make:
-        Path(path).mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_directory(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(descriptor)
     owners = (os.geteuid(), 0) if or_root else (os.geteuid(),)

@@ -79,7 +79,9 @@ http://nas|http://|https://nas:443|http://[::1]:8|http://[::1]:9/|ftp://nas:1|ht
 http://a b|http://u@h/|http://a:0|http://a#f|http://[1]/|https://|http://192.0.2.1|http://192.0.2
 http://a:80:80|https://example.org/%20x|HTTP://a|/|/a|/a/b|//tmp|/tmp|/tmp/|/tmp/.|/tmp/./../x|/tmp/../etc
 /../x|/a/..|/a..b|/tmp//|/tmp/x|/etc|/etc/config|/etc/config/x|/etc//config/x|/etc/./config/x|/etc/configx
-/etc/init.d/x|/etc/dpi-dual/state|/proc/1|/sys/x|/dev/sda|/usr/lib|/usrlocal/x|/lib64/x|/mnt/usb|/a?b|/a b
+/etc/dpi-dual|/etc/dpi-dualx/y
+/etc/init.d/x|/etc/crontabs/root|/root/.ssh/x|/www/x|/rootx/y|/overlay/upper/etc/x
+/etc/dpi-dual/state|/proc/1|/sys/x|/dev/sda|/usr/lib|/usrlocal/x|/lib64/x|/mnt/usb|/a?b|/a b
 eth0|br-lan|pppoe-wan|eth0.2|wan@x|.|..|a:1|abcdefghijklmno|abcdefghijklmnop|lan/1|0s|1s|h|4h|4 h|30m|1h30m
 30m1h|7d|4w|365d|366d|31536000|31536001|3600|9999999999h|999999999d|-1h|1h30|942100|X-Frame-Options|a,b|a;b
 !#$%&*+.^_|~|a(b)|a/b|a/+|#|a+b|any thing|<b>|'|"|`|x\ty

@@ -10,7 +10,8 @@ from dpi_dual.schema.values import FORMATS, BadValueError, Spec, datatype, durat
 @pytest.mark.parametrize(
     "path",
     ["", "relative", "/", "/tmp", "/tmp/", "/tmp/.", "//tmp", "/tmp/../etc", "/etc/config", "/etc/config/x",
-     "/proc/1", "/sys/x", "/dev/sda", "/usr/lib", "/tmp/./../x", "/etc//config/x", "/etc/./config/x", "/tmp//"],
+     "/proc/1", "/sys/x", "/dev/sda", "/usr/lib", "/tmp/./../x", "/etc//config/x", "/etc/./config/x", "/tmp//",
+     "/etc/crontabs/root", "/etc/hotplug.d/iface/x", "/etc/dpi-dualx/y", "/root/.ssh/x", "/www/x", "/overlay/upper/x"],
 )  # fmt: skip
 def test_nothing_is_written_where_it_would_hurt(path: str) -> None:
     with pytest.raises(BadValueError):

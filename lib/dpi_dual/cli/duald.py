@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sys
 
 from dpi_dual import __version__, paths
 from dpi_dual.engine.control import ControlServer
 from dpi_dual.engine.service import AlreadyRunning, Engine
+from dpi_dual.log import to_stderr
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,11 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--verbose", action="store_true", help="log what is going on, not only what is wrong")
     options = parser.parse_args(argv)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    # Whatever started us: what we make is for root and its group.
+    os.umask(0o027)
+    to_stderr(logging.DEBUG if options.verbose else logging.INFO, "%(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(_run(frozenset(options.only)))
     except AlreadyRunning as error:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
+from dpi_dual import retention
 from dpi_dual.correlation.actors import Actor, Network, bounds, packed
 from dpi_dual.correlation.events import Event, severity
 from dpi_dual.errors import QueryError
@@ -435,6 +436,12 @@ class Store:
         )
         self._db.execute("DELETE FROM correlation_hours WHERE hour < ?", (int(now // 3600) - HOURS_KEPT,))
         self._db.execute("DELETE FROM correlation_mutes WHERE until_at > 0 AND until_at <= ?", (now,))
+        oldest = retention.oldest(self._db, "correlation", now)
+        if oldest:
+            self._db.execute("DELETE FROM correlation_threats WHERE last_at < ?", (oldest,))
+            # Written in UTC, so that texts compare as times do.
+            gone = [(row["id"],) for row in self.notifications() if row["timestamp"] < timestamp(oldest)]
+            self._db.executemany("DELETE FROM correlation_notifications WHERE id = ?", gone)
 
 
 def _mark(before: str) -> int:

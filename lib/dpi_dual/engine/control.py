@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from dpi_dual.directory import private_socket
 
 #: rpcd cuts a plugin's input at 65,536 bytes; a request is that and a little more.
 REQUEST_BYTES = 72 * 1024
@@ -56,11 +57,9 @@ class ControlServer:
         """Listens until cancelled; the socket is 0660 and gone afterwards. FileNotFoundError if it goes before."""
         path = Path(self._path)
         path.unlink(missing_ok=True)
-        mask = os.umask(0o117)
-        try:
-            server = await asyncio.start_unix_server(self._serve, path, limit=REQUEST_BYTES)
-        finally:
-            os.umask(mask)
+        server = await asyncio.start_unix_server(
+            self._serve, sock=private_socket(self._path, 0o660), limit=REQUEST_BYTES
+        )
         try:
             while True:
                 await asyncio.sleep(LOOK_S)

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from dpi_dual.directory import private_directory
+from dpi_dual.directory import make_directory, private_directory
 from dpi_dual.model import Problem
 
 log = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ class State:
         """Returns what went wrong, empty if nothing; without `mine` it touches only files, in whatever thread."""
         try:
             with self._copying:
-                self._kept.parent.mkdir(0o750, parents=True, exist_ok=True)
+                make_directory(self._kept.parent)
                 if mine is not None:
                     _copy(mine, self._kept)
                 else:

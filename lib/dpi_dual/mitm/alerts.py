@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from dpi_dual import retention
 from dpi_dual.errors import QueryError
 from dpi_dual.waf.verdict import CATEGORIES
 
@@ -180,6 +181,15 @@ class Alerts:
         while len(self._last) > 4 * STREAMS:
             self._last.pop(next(iter(self._last)))
         return new
+
+    def prune(self, now: float) -> None:
+        """Forgets what is too old to be kept."""
+        try:
+            oldest = retention.oldest(self._db, "mitm_alerts", now)
+            if oldest and self._db.execute("DELETE FROM mitm_alerts WHERE at < ?", (oldest,)).rowcount:
+                self.changed = True
+        except sqlite3.Error as error:
+            self.failed = str(error)
 
     def file(self) -> Iterator[str]:
         """The content of `waf-alerts.json`: the JSON texts of the alerts, newest last."""

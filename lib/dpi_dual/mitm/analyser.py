@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from dpi_dual import __version__
+from dpi_dual.directory import private_socket
+from dpi_dual.log import to_stderr
 from dpi_dual.mitm import folder as disk
 from dpi_dual.mitm import policy as policies
 from dpi_dual.mitm import trees
@@ -99,11 +101,7 @@ class Analyser:
         # By descriptor, so that a renamed or replaced directory cannot lead elsewhere.
         path = f"/proc/self/fd/{self._folder}/{SOCKET}"
         disk.remove_from(self._folder, SOCKET)
-        mask = os.umask(0o177)
-        try:
-            return await asyncio.start_unix_server(self._serve, path, limit=MAX_LINE)
-        finally:
-            os.umask(mask)
+        return await asyncio.start_unix_server(self._serve, sock=private_socket(path, 0o600), limit=MAX_LINE)
 
     # --- the addon
 
@@ -349,7 +347,7 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True, help="the inherited end of the addon's socket pair")
     parser.add_argument("--directory", required=True, help="buffer_dir")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="dpi-dual analyser: %(message)s")
+    to_stderr(logging.WARNING, "dpi-dual analyser: %(message)s")
     # The live path comes first, also for the scheduler and for the kernel that must free memory.
     os.nice(10)
     with contextlib.suppress(OSError):

@@ -29,6 +29,8 @@ RETRY_S = 1.0
 LONGEST_RETRY_S = 5.0
 #: waf-alerts.json holds up to 1,000 alerts: not written anew for each of them.
 PUBLISH_S = 2.0
+#: How often alerts are looked through for those that are too old.
+PRUNE_S = 600.0
 #: Lines a second that we are willing to read; above it the analyser waits, and its spool takes what comes.
 LINES_S = 200.0
 #: Both below what a plugin waits for the engine (`rpc.plugin.ENGINE_TIMEOUT_S`): else it would take us for hung.
@@ -188,8 +190,10 @@ class MitmLink:
     def _message(self, message: dict[str, Any]) -> None:
         if isinstance(message.get("hello"), dict):
             self._met(str(message["hello"].get("session"))[:64])
-        if isinstance(message.get("events"), list) and isinstance(message.get("stream"), str):
-            number = self.store.take(message["stream"][:64], message["events"][:256])
+        stream, events = message.get("stream"), message.get("events")
+        # Half a character (a lone surrogate) is JSON, and nothing for a database.
+        if isinstance(events, list) and isinstance(stream, str) and stream.isascii():
+            number = self.store.take(stream[:64], events[:256])
             self._send({"ack": number})
         if isinstance(message.get("figures"), dict):
             self._take_figures(message)
@@ -228,7 +232,11 @@ class MitmLink:
         ]
 
     async def _publishing(self) -> None:
+        pruned_at = float("-inf")
         while True:
+            if time.monotonic() - pruned_at >= PRUNE_S:
+                pruned_at = time.monotonic()
+                self.store.prune(time.time())
             if self.store.changed:
                 self._publish("waf-alerts.json", self.store.file())
             self._publish("dpi-buffer.json", self.buffer())

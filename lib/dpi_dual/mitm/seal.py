@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -49,12 +48,23 @@ def new_key() -> bytes:
     return AESGCM.generate_key(8 * KEY_BYTES)
 
 
+def _read(path: str) -> bytes:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode & 0o777
+        if mode & 0o077:
+            raise ValueError(f"others can read {path} (mode {mode:04o}); chmod 600 it")
+        return file.read(KEY_BYTES + 1)
+
+
 def key_from_file(path: str) -> bytes:
-    """The key kept in `path`, made (0600) if absent; raises OSError, or ValueError for a file that holds no key."""
+    """The key kept in `path`, made (0600) if absent.
+
+    Raises OSError, or ValueError for a file that holds no key or that others can read.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        key = Path(path).read_bytes()
+        key = _read(path)
         if len(key) != KEY_BYTES:
             raise ValueError(f"{path} holds {len(key)} bytes, not a key of {KEY_BYTES}") from None
         return key

@@ -24,8 +24,11 @@ _HOST = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:[0-9]{1,9}[smhd])+|[0-9]{1,9}")
 
-#: Nothing is written below these: the system's own, and devices.
-_RESERVED = re.compile(r"/(?:bin|boot|dev|lib|lib64|proc|rom|sbin|sys|usr|etc/config|etc/init\.d)(?:/|$)")
+#: Nothing is written below these: the system's own, and devices. What programs read as a script or a setting is below
+#: /etc, and text of attackers is in what we write.
+_RESERVED = re.compile(
+    r"/(?:bin|boot|dev|lib|lib64|overlay|proc|rom|root|sbin|sys|usr|www)(?:/|$)|/etc(?!/dpi-dual(?:/|$))(?:/|$)"
+)
 
 
 @cache

@@ -11,7 +11,8 @@ const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 };
 const YEAR = 365 * 86400;
 
 // Nothing is written below these.
-const RESERVED = /^\/(bin|boot|dev|lib|lib64|proc|rom|sbin|sys|usr|etc\/config|etc\/init\.d)(\/|$)/;
+const RESERVED =
+	/^\/(bin|boot|dev|lib|lib64|overlay|proc|rom|root|sbin|sys|usr|www)(\/|$)|^\/etc(?!\/dpi-dual(\/|$))(\/|$)/;
 
 const isIPv4 = text => IPV4.test(text);
 
