@@ -9,7 +9,7 @@ from typing import Any
 from dpi_dual.correlation.actors import Actor, Network, parse_address, parse_network
 from dpi_dual.correlation.bans import BAN_STATE, NONE
 from dpi_dual.correlation.correlator import Correlator
-from dpi_dual.correlation.events import DEFAULT_SCORES, EVENT_TYPE, Event, plain
+from dpi_dual.correlation.events import DEFAULT_SCORES, EVENT_TYPE, Event, plain, severity
 from dpi_dual.correlation.joining import shown
 from dpi_dual.correlation.store import STATES, Wanted, timestamp
 from dpi_dual.errors import QueryError
@@ -382,14 +382,4 @@ def scorecard(correlator: Correlator, period: str) -> Answer:
 def _level(correlator: Correlator, now: float) -> str:
     """How things stand, by the gravest open record of the last day: calm, low, medium, high or critical."""
     score = correlator.store.gravest(now - 86400)
-    return (
-        "calm"
-        if not score
-        else "critical"
-        if score >= 90
-        else "high"
-        if score >= 70
-        else "medium"
-        if score >= 40
-        else "low"
-    )
+    return severity(score) if score else "calm"

@@ -19,6 +19,9 @@ DEFAULT_SCORES = {
     "brute_force": 70,
 }
 
+#: The least score of each severity, as CVSS cuts its scale (×10); what is below is low.
+CRITICAL, HIGH, MEDIUM = 90, 70, 40
+
 EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]{0,31}\Z", re.ASCII)
 
 
@@ -45,8 +48,8 @@ class Event:
 
 
 def severity(score: float) -> str:
-    """low, medium, high or critical, as CVSS cuts its scale (×10)."""
-    return "critical" if score >= 90 else "high" if score >= 70 else "medium" if score >= 40 else "low"
+    """low, medium, high or critical."""
+    return "critical" if score >= CRITICAL else "high" if score >= HIGH else "medium" if score >= MEDIUM else "low"
 
 
 def plain(text: str, most: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from dpi_dual import retention
 from dpi_dual.correlation.actors import Actor, Network, bounds, packed
-from dpi_dual.correlation.events import Event, severity
+from dpi_dual.correlation.events import HIGH, Event, severity
 from dpi_dual.errors import QueryError
 
 Record = dict[str, Any]
@@ -342,8 +342,9 @@ class Store:
         """The kept records in figures."""
         return Kept(
             *self._db.execute(
-                "SELECT COUNT(*), COUNT(DISTINCT actor), COUNT(CASE WHEN score >= 70 THEN 1 END),"
-                " COALESCE(MAX(last_at), 0) FROM correlation_threats"
+                "SELECT COUNT(*), COUNT(DISTINCT actor), COUNT(CASE WHEN score >= ? THEN 1 END),"
+                " COALESCE(MAX(last_at), 0) FROM correlation_threats",
+                (HIGH,),
             ).fetchone()
         )
 

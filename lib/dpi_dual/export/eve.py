@@ -10,6 +10,7 @@ import time
 from binascii import a2b_base64, crc32
 from typing import Any
 
+from dpi_dual.correlation.events import HIGH, MEDIUM
 from dpi_dual.model import Flow, community_id
 
 Event = dict[str, Any]
@@ -103,7 +104,7 @@ def alert_events(alert: dict[str, Any], flow: Flow | None, sensor: str) -> tuple
         "rev": 1,
         "signature": f"DPI-DUAL WAF {', '.join(categories)} ({rule})",
         "category": "Web Application Attack",
-        "severity": 1 if score >= 70 else 2 if score >= 40 else 3,
+        "severity": 1 if score >= HIGH else 2 if score >= MEDIUM else 3,
         "metadata": {"categories": categories, "place": [alert["place"]] if alert["place"] else []},
     }
     extra = {"dpi_dual": {"id": alert["id"], "request_id": alert["request_id"], "threat_score": score, "rule": rule}}

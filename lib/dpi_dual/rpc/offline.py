@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dpi_dual import __version__, config
+from dpi_dual.correlation.events import HIGH
 from dpi_dual.errors import QueryError
 from dpi_dual.model import Problem
 from dpi_dual.paths import ENGINE_SOCKET
@@ -212,7 +213,7 @@ def _stats(settings: config.Settings, why: str) -> Answer:
         "running": False,
         **dict.fromkeys(counted, 0),
         "threats_kept": len(known),
-        "high_threats": sum(entry["threat_score"] >= 70 for entry in known),
+        "high_threats": sum(entry["threat_score"] >= HIGH for entry in known),
         "actors": len({entry.get("actor", entry["ip"]) for entry in known}),
         "updated": str(known[0]["timestamp"]) if known else "",
         "by_state": {},

@@ -1,5 +1,6 @@
 'use strict';
 'require baseclass';
+'require dpi-dual.severity as severity';
 
 /*
  * How figures are written, and the table that shows many of them.
@@ -157,8 +158,7 @@ const badge = (text, kind) => E('span', { 'class': `dpi-badge ${kind ? `dpi-${ki
 const score = n => {
 	if (!known(n))
 		return badge(NOTHING, '');
-	const [ word, kind ] = n >= 90 ? [ _('critical'), 'error' ] : n >= 70 ? [ _('high'), 'error' ]
-		: n >= 40 ? [ _('medium'), 'warning' ] : [ _('low'), '' ];
+	const [ word, kind ] = severity.WORDS[severity.of(n)];
 	return E('span', { 'class': `dpi-badge dpi-score ${kind ? `dpi-${kind}` : ''}` }, [ count(n), ' ', E('small', {}, [ word ]) ]);
 };
 

@@ -5,6 +5,7 @@
 'require dpi-dual.lookup as lookup';
 'require dpi-dual.place as place';
 'require dpi-dual.rpc as dpi';
+'require dpi-dual.severity as severity';
 'require dpi-dual.streams as streams';
 'require dpi-dual.tables as tables';
 
@@ -12,10 +13,6 @@
 
 const POLL_S = 5;
 const PATH = 'admin/secubox/dpi-dual';
-const LEVELS = {
-	calm: [ _('calm'), 'ok' ], low: [ _('low'), 'info' ], medium: [ _('medium'), 'warning' ],
-	high: [ _('high'), 'error' ], critical: [ _('critical'), 'error' ]
-};
 const CROWDSEC = { none: '–', alerted: _('reported'), pending: _('pending'), banned: _('banned'), unbanned: _('unbanned') };
 const STATES = { new: [ _('new'), 'warning' ], acknowledged: [ _('seen'), '' ], muted: [ _('muted'), '' ], crowdsec_ban: [ _('banned'), 'error' ] };
 const SEVERITIES = { error: _('Error'), warning: _('Warning'), info: _('Remark') };
@@ -140,8 +137,8 @@ const scorecard = () => {
 			E('h4', {}, [ _('Worst offenders') ]), offenders.node
 		]),
 		update: card => {
-			if (level.textContent != LEVELS[card.level][0])
-				level.replaceChildren(tables.badge(...LEVELS[card.level]));
+			if (level.textContent != severity.WORDS[card.level][0])
+				level.replaceChildren(tables.badge(...severity.WORDS[card.level]));
 			write(events, tables.count(card.events));
 			write(open, tables.count(card.open));
 			write(banned, tables.count(card.banned));

@@ -6,6 +6,7 @@
 'require dpi-dual.dialog as dialog';
 'require dpi-dual.place as place';
 'require dpi-dual.rpc as dpi';
+'require dpi-dual.severity as severity';
 'require dpi-dual.tables as tables';
 'require dpi-dual.threat as threat';
 
@@ -15,12 +16,9 @@ const PAGE = 30;
 /* Cards on the page; who reads on leaves the first ones behind. */
 const MOST = 150;
 
-const LEVELS = {
-	calm: [ _('calm'), 'ok' ], low: [ _('low'), '' ], medium: [ _('medium'), 'warning' ],
-	high: [ _('high'), 'error' ], critical: [ _('critical'), 'error' ]
-};
 const TYPES = [ 'waf_block', 'waf_alert', 'scanner', 'brute_force', 'dpi_threat', 'crowdsec_ban' ];
-const SCORES = [ [ '', _('any score') ], [ '40', _('40 or more: medium') ], [ '70', _('70 or more: high') ], [ '90', _('90 or more: critical') ] ];
+const SCORES = [ [ '', _('any score') ], ...severity.LIMITS.map(([ name, least ]) =>
+	[ String(least), _('%d or more: %s').format(least, severity.WORDS[name][0]) ]).reverse() ];
 const SPANS = { hour: 3600, day: 86400, week: 604800, month: 2592000 };
 const PERIODS = [ [ '', _('any time') ], [ 'hour', _('last hour') ], [ 'day', _('last day') ], [ 'week', _('last week') ], [ 'month', _('last month') ] ];
 const STATES = [ [ '', _('any state') ], [ 'new', _('open') ], [ 'acknowledged', _('acknowledged') ], [ 'muted', _('muted') ], [ 'crowdsec_ban', _('banned') ] ];
@@ -272,7 +270,7 @@ return view.extend({
 	},
 
 	figures: function(figures) {
-		const [ level, kind ] = LEVELS[figures.level] ?? [ String(figures.level), '' ];
+		const [ level, kind ] = severity.WORDS[figures.level] ?? [ String(figures.level), '' ];
 		const [ crowdsec, crowdsec_kind ] = CROWDSEC[figures.crowdsec?.state] ?? [ String(figures.crowdsec?.state), '' ];
 		const day = figures.trend.reduce((sum, point) => sum + point.events, 0);
 		const values = {
