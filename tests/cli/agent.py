@@ -74,6 +74,11 @@ def _frames() -> bytes:
             "total_packets": 14,
         }
         messages += [{**about, "type": "flow", "flow": flow}, {**about, "type": "flow_stats", "flow": counted}]
+    return framed(messages)
+
+
+def framed(messages: list[dict[str, Any]]) -> bytes:
+    """As they go over the socket: each after its length."""
     lines = (json.dumps(message).encode() for message in messages)
     return b"".join(b'{"length": %d}\n%b\n' % (len(line) + 1, line) for line in lines)
 
@@ -95,7 +100,11 @@ class Agent:
             except OSError:
                 return
             self._connected.append(connection)
-            connection.sendall(_frames())
+            connection.sendall(self.said())
+
+    def said(self) -> bytes:
+        """What each that connects is told."""
+        return _frames()
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -134,21 +134,13 @@ def make_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
 class EndingAgent(agent.Agent):
     """Tells of the end of each flow too."""
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._connected.append(connection)
-            connection.sendall(agent._frames() + self._ends())
+    def said(self) -> bytes:
+        return super().said() + agent.framed(self._ends())
 
-    def _ends(self) -> bytes:
+    def _ends(self) -> list[dict[str, Any]]:
         now = int(time.time() * 1000)
-        found = b""
-        for number, flow in enumerate(agent.FLOWS):
-            total = flow[7] + flow[8]
-            purge = {
+        return [
+            {
                 "type": "flow_purge",
                 "reason": "closed",
                 "interface": "lo",
@@ -161,13 +153,12 @@ class EndingAgent(agent.Agent):
                     "other_bytes": 0,
                     "local_packets": 0,
                     "other_packets": 0,
-                    "total_bytes": total,
+                    "total_bytes": flow[7] + flow[8],
                     "total_packets": 14,
                 },
             }
-            line = json.dumps(purge).encode()
-            found += b'{"length": %d}\n%b\n' % (len(line) + 1, line)
-        return found
+            for number, flow in enumerate(agent.FLOWS)
+        ]
 
 
 @pytest.fixture

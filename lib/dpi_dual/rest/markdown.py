@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dpi_dual.rest.errors import REASONS
 from dpi_dual.rest.openapi import document
 from dpi_dual.rest.throttle import TRIES, WINDOW_S
+from dpi_dual.rpc.markdown import parameter_line
 
 HEAD = f"""\
 # HTTP API
@@ -43,11 +42,13 @@ def page() -> str:
             target = f" ({operation['description']})" if "description" in operation else ""
             parts.append(f"{operation['summary'].capitalize()}{target}.\n")
             rows = [
-                _row(entry["name"], entry["in"], entry, entry["schema"]) for entry in operation.get("parameters", ())
+                parameter_line(entry["description"], entry["schema"], entry["name"], entry["in"])
+                for entry in operation.get("parameters", ())
             ]
             body = operation.get("requestBody", {}).get("content", {})
             for content in body.values():
-                rows += [_row(name, "body", rule, rule) for name, rule in content["schema"]["properties"].items()]
+                fields = content["schema"]["properties"]
+                rows += [parameter_line(rule["description"], rule, name, "body") for name, rule in fields.items()]
             if rows:
                 parts += [*rows, ""]
     parts.append("## Statuses\n")
@@ -57,17 +58,6 @@ def page() -> str:
         if told:
             parts.append(f"- {status} {reason}: {told}")
     return "\n".join(parts) + "\n"
-
-
-def _row(name: str, place: str, told: dict[str, Any], rule: dict[str, Any]) -> str:
-    notes = [told["description"]]
-    if "enum" in rule:
-        notes.append(", ".join(rule["enum"]))
-    if "minimum" in rule:
-        notes.append(f"{rule['minimum']}–{rule['maximum']}")
-    if "default" in rule:
-        notes.append(f"default {str(rule['default']).lower()}")
-    return f"- `{name}` ({place}, {rule['type']}): {'; '.join(notes)}"
 
 
 if __name__ == "__main__":

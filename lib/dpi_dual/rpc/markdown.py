@@ -41,23 +41,29 @@ def document() -> str:
         for name, method in entries.items():
             changes = " *(changes something)*" if method.access == "write" else ""
             parts.append(f"**{name}**: {method.help}{changes}\n")
-            parameters = [_parameter(key, rule, method.params) for key, rule in method.params["properties"].items()]
+            needed = method.params.get("required", ())
+            parameters = [
+                parameter_line(rule["description"], rule, key, required=key in needed)
+                for key, rule in method.params["properties"].items()
+            ]
             if parameters:
                 parts += [*parameters, ""]
     return "\n".join(parts)
 
 
-def _parameter(name: str, rule: dict[str, Any], params: dict[str, Any]) -> str:
-    notes = [rule["description"]]
+def parameter_line(description: str, rule: dict[str, Any], name: str, place: str = "", required: bool = False) -> str:
+    """A parameter in the list of its method; `place` says where in a request it stands."""
+    notes = [description]
     if "enum" in rule:
         notes.append(", ".join(rule["enum"]))
     if "minimum" in rule:
         notes.append(f"{rule['minimum']}–{rule['maximum']}")
     if "default" in rule:
-        notes.append(f"default {rule['default']}")
-    if name in params.get("required", ()):
+        notes.append(f"default {str(rule['default']).lower()}")
+    if required:
         notes.append("required")
-    return f"- `{name}` ({rule['type']}): {'; '.join(notes)}"
+    kind = f"{place}, {rule['type']}" if place else rule["type"]
+    return f"- `{name}` ({kind}): {'; '.join(notes)}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import tempfile
@@ -19,6 +18,7 @@ from dpi_dual.mitm import policy as policies
 from dpi_dual.mitm.seal import new_key
 from lab.crowdsec import LocalApi, missing, running_crowdsec
 from lab.engine import RunningEngine, running_engine
+from tests.cli.agent import framed
 from tests.mitm.feeder import Feeder, attack
 
 #: What an attacker would like a page to take for more than text.
@@ -73,12 +73,7 @@ class Agent:
                 return
             with self._lock:
                 self._connected.append(connection)
-                connection.sendall(self._frames(self._beginning() + self._counts()))
-
-    @staticmethod
-    def _frames(messages: list[dict[str, Any]]) -> bytes:
-        lines = (json.dumps(message).encode() for message in messages)
-        return b"".join(b'{"length": %d}\n%b\n' % (len(line) + 1, line) for line in lines)
+                connection.sendall(framed(self._beginning() + self._counts()))
 
     def _beginning(self) -> list[dict[str, Any]]:
         now = int(time.time() * 1000)
@@ -149,7 +144,7 @@ class Agent:
             self._grown += 1
             for connection in self._connected:
                 try:
-                    connection.sendall(self._frames(self._counts()))
+                    connection.sendall(framed(self._counts()))
                 except OSError:
                     continue  # that engine is gone
 
