@@ -28,7 +28,8 @@ def measure() -> list[Row]:
         pairs = [(_timed(plugin, engine.environment), _timed(bare, engine.environment)) for _ in range(PAIRS)]
     value, baseline = (1000 * statistics.median(pair[side] for pair in pairs) for side in (0, 1))
     ratio = value / baseline
+    beside = "python3 -I -S -c pass"
     return [
-        Row("plugin call", value, "ms", baseline, "≤ 1.2 × the bare interpreter", ratio <= 1.2),
-        Row("plugin call, ratio", ratio, "×", 1.0, "≤ 1.2", ratio <= 1.2),
+        Row("plugin call", value, "ms", baseline, "≤ 1.2 × the baseline", ratio <= 1.2, PAIRS, beside),
+        Row("plugin call, ratio", ratio, "×", 1.0, "≤ 1.2", ratio <= 1.2, PAIRS, beside),
     ]

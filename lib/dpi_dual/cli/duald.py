@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
@@ -16,6 +15,24 @@ from dpi_dual.log import to_stderr
 
 def main(argv: list[str] | None = None) -> int:
     """Runs until SIGTERM; returns 0 after a clean stop, 1 if another engine runs, 2 on wrong usage."""
+    arguments = sys.argv[1:] if argv is None else argv
+    only, verbose = _options(arguments) if arguments else (frozenset[str](), False)
+    # Whatever started us: what we make is for root and its group.
+    os.umask(0o027)
+    to_stderr(logging.DEBUG if verbose else logging.INFO, "%(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(_run(only))
+    except AlreadyRunning as error:
+        print(f"dpi-duald: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _options(arguments: list[str]) -> tuple[frozenset[str], bool]:
+    """The parts to run (all if none) and whether to log more."""
+    # Imported here: the service starts without options, and half a megabyte would stay with it.
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="dpi-duald",
         description="The DPI Dual-Stream engine in the foreground. SIGHUP reloads its UCI settings, SIGTERM stops it.",
@@ -25,16 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         "--only", action="append", choices=["tap", "lan", "correlation"], default=[], help="run only this part"
     )
     parser.add_argument("--verbose", action="store_true", help="log what is going on, not only what is wrong")
-    options = parser.parse_args(argv)
-    # Whatever started us: what we make is for root and its group.
-    os.umask(0o027)
-    to_stderr(logging.DEBUG if options.verbose else logging.INFO, "%(levelname)s %(name)s: %(message)s")
-    try:
-        asyncio.run(_run(frozenset(options.only)))
-    except AlreadyRunning as error:
-        print(f"dpi-duald: {error}", file=sys.stderr)
-        return 1
-    return 0
+    options = parser.parse_args(arguments)
+    return frozenset(options.only), options.verbose
 
 
 async def _run(only: frozenset[str]) -> None:

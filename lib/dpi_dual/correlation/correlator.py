@@ -161,7 +161,15 @@ class Correlator:
         if self.mitm is None:
             return
         since = self._clock() - RECOVER_S
-        for alert in reversed(self.mitm.store.page(500)["alerts"]):
+        alerts: list[dict[str, Any]] = []
+        before = ""
+        while before or not alerts:
+            page = self.mitm.store.page(500, before)
+            alerts += page["alerts"]
+            before = page.get("next", "")
+            if not alerts or alerts[-1]["at"] < since:
+                break
+        for alert in reversed(alerts):
             if alert["at"] >= since and not self.store.knows(f"waf:{alert['id']}"):
                 self.on_alert(alert)
                 await asyncio.sleep(0)

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 NAME = "state.db"
 
+#: Statements that stay compiled, at some ten kilobytes each; an alert takes sixteen, Python would keep 128.
+STATEMENTS = 32
+
 
 #: What SQLite says when it could not look, which tells nothing of the file: no room, no memory, locked …
 _UNTOLD = (
@@ -118,14 +121,14 @@ class State:
                     self._live.unlink(missing_ok=True)
             else:
                 self._set_aside(self._kept)
-        db = sqlite3.connect(self._live, isolation_level=None)
+        db = sqlite3.connect(self._live, isolation_level=None, cached_statements=STATEMENTS)
         try:
             self._live.chmod(0o640)
             # WAL without fsync: a killed process loses nothing; RAM does not survive a power cut anyway.
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=OFF")
             # The file is in memory itself: a large cache of it would only be a second copy.
-            db.execute("PRAGMA cache_size=-512")
+            db.execute("PRAGMA cache_size=-128")
             # The log keeps the size of the largest transaction otherwise, in RAM.
             db.execute("PRAGMA journal_size_limit=1048576")
             # A newer version's parts add tables: hear of a full disk here, not in one of them.

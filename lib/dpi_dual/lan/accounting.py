@@ -60,7 +60,7 @@ class LanAccounting:
         """Takes off a growth what another source counted before; set while such credit exists."""
         self.continues: Callable[[Flow], Flow | None] | None = None
         """The flow by which another source announced this one before, if it did."""
-        self._tracked: dict[int, Tracked] = {}
+        self._tracked: dict[Flow, Tracked] = {}
         self._grown: dict[int, Flow] = {}
         self._grown_since = 0.0
         self._clock = clock
@@ -70,7 +70,7 @@ class LanAccounting:
 
     def flow_started(self, flow: Flow) -> None:
         """Counts the flow for its clients and its destination."""
-        if id(flow) not in self._tracked:
+        if flow not in self._tracked:
             earlier = self.continues(flow) if self.continues is not None else None
             tracked = self._track(flow, new=earlier is None)
             if earlier is not None:
@@ -100,12 +100,12 @@ class LanAccounting:
             if flow.agent != CONNTRACK:
                 self._note_tick(self._grown_since)
             self._spread(flow, self._clock())
-        tracked = self._tracked.get(id(flow))
+        tracked = self._tracked.get(flow)
         if tracked is None:
             return
         if flow.protocol != tracked.row.protocol or flow.application != tracked.row.application:
             self._reclassify(tracked)
-        del self._tracked[id(flow)]
+        del self._tracked[flow]
         self.totals.live -= tracked.live
         for tally in self._tallies(tracked):
             tally.live = max(0, tally.live - tracked.live)
@@ -118,7 +118,7 @@ class LanAccounting:
 
     def promote(self, flow: Flow) -> None:
         """A flow that was not counted as live is from now on."""
-        tracked = self._tracked.get(id(flow))
+        tracked = self._tracked.get(flow)
         if tracked is not None and not tracked.live:
             tracked.live = 1
             self.totals.live += 1
@@ -127,7 +127,7 @@ class LanAccounting:
 
     def is_tracked(self, flow: Flow) -> bool:
         """True while the flow lives."""
-        return id(flow) in self._tracked
+        return flow in self._tracked
 
     def live_flows(self) -> list[Flow]:
         """All flows that live."""
@@ -202,7 +202,7 @@ class LanAccounting:
         self.counted_at = self._monotonic()
 
     def _spread(self, flow: Flow, now: float) -> None:
-        tracked = self._tracked.get(id(flow))
+        tracked = self._tracked.get(flow)
         if tracked is None:
             tracked = self._track(flow, new=True)
         row = tracked.row
@@ -273,7 +273,7 @@ class LanAccounting:
         now = self._clock()
         row = self.protocols.of(flow.protocol, flow.application, now)
         row.last_seen_at = now
-        tracked = self._tracked[id(flow)] = Tracked(flow, row, live)
+        tracked = self._tracked[flow] = Tracked(flow, row, live)
         ends = ends_of(flow, self.around)
         tracked.swapped = ends.local is None and ends.other is not None
         if self.track_clients:

@@ -25,7 +25,7 @@ class End:
 
 
 class Tracked(End):
-    """Where a live flow is counted, and up to where. Keeps the flow itself: its `id` is our key while it lives.
+    """Where a live flow is counted, and up to where.
 
     It is itself its first client's end, since nearly all flows have one.
     """

@@ -7,6 +7,7 @@ The engine checks with jsonschema. A plugin that answers without the engine runs
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 from dpi_dual.errors import QueryError
@@ -70,15 +71,23 @@ def _is_text(value: object) -> bool:
     return not isinstance(value, str) or value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
 
 
-def _errors_of(params: dict[str, Any]) -> Callable[[Any], Iterable[Any]]:
+@cache
+def _library() -> Any:
+    """jsonschema's validator class for our schemas, None where the library is absent; made once, as it is large."""
     try:
         from jsonschema import Draft202012Validator
         from jsonschema.validators import extend
     except ImportError:
-        return lambda given: plain_errors(params, given)
+        return None
     # JSON Schema takes 2.0 for an integer; as a row count Python does not.
     strict = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    validator: Any = extend(Draft202012Validator, type_checker=strict)  # type: ignore[no-untyped-call]
+    return extend(Draft202012Validator, type_checker=strict)  # type: ignore[no-untyped-call]
+
+
+def _errors_of(params: dict[str, Any]) -> Callable[[Any], Iterable[Any]]:
+    validator = _library()
+    if validator is None:
+        return lambda given: plain_errors(params, given)
     errors: Callable[[Any], Iterable[Any]] = validator(params).iter_errors
     return errors
 
