@@ -6,10 +6,12 @@ import asyncio
 import io
 import json
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dpi_dual import config
 from dpi_dual.engine.control import ControlServer, encode_bounded
 from dpi_dual.errors import QueryError
 from dpi_dual.rest import routes
@@ -86,6 +88,35 @@ def offline(data: bytes) -> None:
     for obj, name in (("dpi.status", "start"), ("dpi.lan", "client"), (old.OBJECT, "get_threats")):
         answer = without_engine.answer(obj, name, data, _AWAY)
         assert answer.isascii() and json.loads(answer)["engine"] == "down"
+
+
+_THREAT = {
+    **dict.fromkeys(("ip", "timestamp", "event_type", "reason", "crowdsec_status", "state", "actor"), "new"),
+    **dict.fromkeys(("id", "threat_score", "reputation_score", "count"), 7),
+}
+SNAPSHOTS = tuple(
+    json.dumps(content).encode()
+    for content in (
+        {"flows_1min": 1, "protocols": {"TLS": 2}, "applications": {}, "top_talkers": [], "rx_bytes": 3},
+        {"entries": 1, "requests_total": 2, "threat_distribution": {"sqli": 1}, "top_hosts": {"a.example": 1}},
+        {"clients": [{"ip": "192.0.2.1", "bytes_in": 5}], "active_clients": 1, "protocols": [{"protocol": "TLS"}]},
+        {"destinations": [{"ip": "192.0.2.1", "bytes": 5}]},
+        _THREAT,
+        {"id": 1, "timestamp": "2026-01-01T00:00:00Z", "type": "threat", "ip": "192.0.2.1", "score": 5},
+    )
+)
+_FILES = ("dpi-flows", "dpi-buffer", "lan-flows", "lan-clients", "lan-destinations", "lan-protocols")
+_LISTS = ("correlated-threats", "notifications", "waf-alerts", "ip-reputation")
+
+
+def snapshots(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        for name in (*_FILES, *_LISTS):
+            Path(place, f"{name}.json").write_bytes(data)
+        known = config.defaults()
+        settings = replace(known, settings=replace(known.settings, stats_dir=place))
+        for answer in without_engine._ANSWERS.values():
+            json.dumps(answer(settings, "why"), allow_nan=False)
 
 
 def legacy(data: bytes) -> None:

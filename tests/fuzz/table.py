@@ -39,6 +39,7 @@ TARGETS = {
         Target("control", rpc.control, rpc.REQUESTS, "a line at the engine's control socket"),
         Target("plugin", rpc.plugin, rpc.ARGUMENTS, "a plugin's standard input, on its way to the engine"),
         Target("offline", rpc.offline, rpc.ARGUMENTS, "a plugin's standard input, when there is no engine"),
+        Target("snapshots", rpc.snapshots, rpc.SNAPSHOTS, "the files of an engine that has gone, read by a plugin"),
         Target("legacy", rpc.legacy, rpc.OLD_CALLS, "calls of the shell predecessor's object"),
         Target("rest", rpc.rest, rpc.CGI, "a request to the HTTP API: first line, headers, body"),
         Target("request", web.request, web.REQUESTS, "a visitor's request: target, headers and body, at the WAF"),

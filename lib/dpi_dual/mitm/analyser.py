@@ -313,7 +313,7 @@ def saved_policy(folder: int) -> Policy | None:
     """The policy that an engine sent before the last restart; None if there is none that can be used."""
     try:
         return policies.from_dict(json.loads(disk.read_from(folder, POLICY_FILE, 1_000_000)))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -74,6 +74,6 @@ def read_line(line: bytes, seal: Seal) -> dict[str, Any]:
     try:
         outer = json.loads(line)
         content: dict[str, Any] = json.loads(seal.open(b64decode(outer["sealed"], validate=True), _PURPOSE))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SealError(f"no line of a forensic log: {error}") from None
     return content

@@ -55,7 +55,7 @@ class Throttle:
         file.seek(0)
         try:
             return {str(place): (int(count), float(since)) for place, (count, since) in json.load(file).items()}
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return {}  # new, or cut off by a power loss
 
     def _write(self, file: TextIO, known: dict[str, tuple[int, float]]) -> None:

@@ -13,19 +13,17 @@ from dpi_dual.correlation.events import HIGH
 from dpi_dual.errors import QueryError
 from dpi_dual.model import Problem
 from dpi_dual.paths import ENGINE_SOCKET
-from dpi_dual.rpc import legacy, procd
+from dpi_dual.rpc import leftovers, legacy, procd
 from dpi_dual.rpc.validate import Validator
 
 Answer = dict[str, Any]
 
+#: As the engine's own (`engine/control.py`): ubus refuses what is much larger, and rpcd falls off the bus.
+ANSWER_BYTES = 256 * 1024
+
 
 def _snapshot(settings: config.Settings, name: str) -> Answer:
-    """The last snapshot, empty if there is none or it is not ours."""
-    try:
-        found = json.loads((Path(settings.settings.stats_dir) / name).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return leftovers.snapshot(settings.settings.stats_dir, name)
 
 
 def _interface(name: str) -> Answer:
@@ -34,12 +32,12 @@ def _interface(name: str) -> Answer:
     def figure(file: str) -> int:
         try:
             return int((base / "statistics" / file).read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return 0
 
     try:
         up = bool(int((base / "flags").read_text(), 16) & 1)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         up = False
     return {"interface_up": up, **{key: figure(key) for key in ("rx_bytes", "tx_bytes")}}
 
@@ -70,7 +68,7 @@ def _status(settings: config.Settings, why: str) -> Answer:
             "enabled": settings.lan.enabled,
             "running": False,
             "interface": " ".join(settings.lan.interface),
-            **{key: int(lan.get(key, 0)) for key in ("active_clients", "unique_destinations", "detected_protocols")},
+            **leftovers.counts(lan, "active_clients", "unique_destinations", "detected_protocols"),
         },
         "service": procd.state(settings.settings.enabled),
         "version": __version__,
@@ -186,21 +184,20 @@ def _nothing(key: str) -> Callable[[config.Settings, str], Answer]:
     return lambda settings, why: {key: [], "total": 0}
 
 
-def _lines(path: Path) -> list[Answer]:
-    """The objects of a file with one a line, newest first."""
-    try:
-        found = [json.loads(line) for line in path.read_bytes().splitlines()]
-    except (OSError, ValueError):
-        return []
-    return [entry for entry in found if isinstance(entry, dict)][::-1]
+_TEXTS = ("ip", "timestamp", "event_type", "reason", "crowdsec_status", "state")
+_NUMBERS = ("id", "threat_score", "reputation_score", "count")
 
 
 def _threats(settings: config.Settings, why: str) -> Answer:
     own = settings.correlation.output
     moved = own != config.defaults().correlation.output
     path = Path(own) if moved else Path(settings.settings.stats_dir) / Path(own).name
-    keys = ("id", "ip", "timestamp", "event_type", "reason", "threat_score", "reputation_score", "crowdsec_status")
-    known = [entry for entry in _lines(path) if all(key in entry for key in (*keys, "state", "count"))]
+    known = [
+        entry
+        for entry in leftovers.lines(path)
+        if all(type(entry.get(key)) is str for key in _TEXTS)
+        and all(type(entry.get(key)) in (int, float) for key in _NUMBERS)
+    ]
     for entry in known:
         entry.pop("context", None)  # with it an answer could be more than ubus carries
     return {"threats": known, "total": len(known)}
@@ -214,8 +211,8 @@ def _stats(settings: config.Settings, why: str) -> Answer:
         **dict.fromkeys(counted, 0),
         "threats_kept": len(known),
         "high_threats": sum(entry["threat_score"] >= HIGH for entry in known),
-        "actors": len({entry.get("actor", entry["ip"]) for entry in known}),
-        "updated": str(known[0]["timestamp"]) if known else "",
+        "actors": len({str(entry.get("actor", entry["ip"])) for entry in known}),
+        "updated": known[0]["timestamp"] if known else "",
         "by_state": {},
         "by_type": {},
         "auto_ban": settings.correlation.auto_ban,
@@ -224,7 +221,8 @@ def _stats(settings: config.Settings, why: str) -> Answer:
 
 
 def _notifications(settings: config.Settings, why: str) -> Answer:
-    known = [entry for entry in _lines(Path(settings.settings.stats_dir) / "notifications.json") if "id" in entry]
+    path = Path(settings.settings.stats_dir) / "notifications.json"
+    known = [entry for entry in leftovers.lines(path) if "id" in entry]
     return {"notifications": known, "total": len(known)}
 
 
@@ -300,7 +298,11 @@ def answer(obj: str, name: str, arguments: bytes, failure: OSError) -> bytes:
             result = _found(method.target, values, why)
     except QueryError as error:
         result = legacy.refused(obj, name, dict(error.answer()))
-    return json.dumps({**result, "engine": "down"}).encode("ascii") + b"\n"
+    line = json.dumps({**result, "engine": "down"}).encode("ascii") + b"\n"
+    if len(line) <= ANSWER_BYTES:
+        return line
+    refusal = {"error": "the files are too large to be shown; ask for fewer rows with limit", "code": "too_large"}
+    return json.dumps({**refusal, "engine": "down"}).encode("ascii") + b"\n"
 
 
 def _found(target: tuple[str, str], values: dict[str, Any], why: str) -> Answer:
