@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lab.isolated import IsolatedLab, LabError, eventually
+from lab.isolated import IsolatedLab, IsolatedLabError, eventually
 from lab.network import WAN_INTERFACE
 from lab.origin import SHOP
 from lab.record import ROOT
@@ -142,7 +142,7 @@ def database_corrupted(lab: IsolatedLab, chance: random.Random) -> Iterator[None
     """A dying memory: the engine crashes, and its database holds nonsense when it starts again."""
     databases = list(lab.files.glob("stats_dir/*.db"))
     if not databases:
-        raise LabError("there is no database to corrupt")
+        raise IsolatedLabError("there is no database to corrupt")
     lab.signal("engine", signal.SIGKILL)
     for database in databases:
         with database.open("r+b") as file:
@@ -175,7 +175,7 @@ def send_syns(lab: IsolatedLab, count: int, chance: random.Random) -> None:
     command = [sys.executable, "-m", "lab.half_open", str(count), str(chance.randrange(1 << 32))]
     done = subprocess.run([*enter, *command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
-        raise LabError(f"the segments could not be sent: {done.stderr.strip()}")
+        raise IsolatedLabError(f"the segments could not be sent: {done.stderr.strip()}")
 
 
 def socket_flood(lab: IsolatedLab, chance: random.Random) -> Iterator[None]:

@@ -40,7 +40,7 @@ exec "$@"
 """
 
 
-class LabError(RuntimeError):
+class IsolatedLabError(RuntimeError):
     """The lab did not do what it was told; the message says what it said."""
 
 
@@ -99,7 +99,7 @@ class IsolatedLab:
     def signal(self, service: str, number: signal.Signals) -> None:
         pid = self.pid(service)
         if not pid:
-            raise LabError(f"{service} does not run")
+            raise IsolatedLabError(f"{service} does not run")
         os.kill(pid, number)
 
     def inside_router(self, *argv: str, check: bool = True) -> str:
@@ -112,7 +112,7 @@ class IsolatedLab:
         command = [*self.record[where], "--", *argv]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if check and done.returncode:
-            raise LabError(f"{' '.join(argv[:6])}: {done.stderr.strip() or done.returncode}")
+            raise IsolatedLabError(f"{' '.join(argv[:6])}: {done.stderr.strip() or done.returncode}")
         return done.stdout
 
     def cscli(self, *argv: str) -> str:
@@ -144,17 +144,17 @@ def children(pid: int) -> list[int]:
 
 
 def eventually(what: str, condition: Callable[[], Any], patience_s: float) -> float:
-    """Waits until a condition holds, and says how long that took; `LabError` when it never does."""
+    """Waits until a condition holds, and says how long that took; `IsolatedLabError` when it never does."""
     began = time.monotonic()
     last: object = None
     while time.monotonic() - began < patience_s:
         try:
             if last := condition():
                 return time.monotonic() - began
-        except (CallError, OSError, KeyError, LabError) as error:
+        except (CallError, OSError, KeyError, IsolatedLabError) as error:
             last = error
         time.sleep(0.2)
-    raise LabError(f"not within {patience_s:g} s: {what} ({last})")
+    raise IsolatedLabError(f"not within {patience_s:g} s: {what} ({last})")
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def isolated_lab(directory: Path, *arguments: str) -> Iterator[IsolatedLab]:
             time.sleep(0.2)
         running = record.read(directory / "lab.json")
         if not running.get("ready"):
-            raise LabError("the lab did not start:\n" + "\n".join(log.read_text().splitlines()[-20:]))
+            raise IsolatedLabError("the lab did not start:\n" + "\n".join(log.read_text().splitlines()[-20:]))
         yield IsolatedLab(process, directory, running)
     finally:
         if process.poll() is None:

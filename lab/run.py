@@ -19,16 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import crowdsec, origin, published, record, report, servers, traffic, visitors
-from lab.clock import with_own_clock
+from lab import crowdsec, origin, published, record, report, router, servers, traffic, visitors
 from lab.gateway.client import CallError, Client
 from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
-from lab.record import ROOT
+from lab.router import TAP_INTERFACE, USER
 from lab.supervisor import ControlSocket, Process, Supervisor
-
-sys.path.insert(0, str(ROOT / "lib"))
-
-from dpi_dual import uci
 
 #: Seconds between two lines of figures, and between two full looks at every flow.
 GLANCE_S = 5.0
@@ -37,19 +32,11 @@ LOOK_S = 60.0
 #: How long a part may take to come up.
 PATIENCE_S = 20.0
 
-#: The real agent's updates come every 15 s; somebody who watches, or waits for a report, need not wait as long.
-TICK_S = 5
-
 #: How long the product may take to account for the last packets: one tick of the DPI agent and one aggregate.
 SETTLE_S = 25.0
 
 #: How long ended processes may take to be gone.
 GRACE_S = 3.0
-
-TAP_INTERFACE = "tap0"
-USER = "root"
-ACL = ROOT / "luci-app-dpi-dual" / "root" / "usr" / "share" / "rpcd" / "acl.d"
-
 
 _ERRORS = (published.PublishedError, crowdsec.CrowdsecError)
 
@@ -108,19 +95,7 @@ class Lab:
         self.errors: list[str] = []
         self._namespaces: list[int] = []
         self._interface_bytes_before = 0
-        self.environment = {
-            record.RUN_VARIABLE: self.run_number,
-            "DPI_DUAL_CONFIG_DIR": str(self.directory / "config"),
-            "DPI_DUAL_RUN_DIR": str(self.directory / "run"),
-            "DPI_DUAL_NETIFYD_SOCKET": str(self.directory / "netifyd.sock"),
-            "DPI_DUAL_INIT": str(ROOT / "lab" / "bin" / "dpi-dual-init"),
-            **published.environment(self.directory),
-            "DPI_LAB_SUPERVISOR": str(self.directory / "supervisor.sock"),
-            "DPI_LAB_UBUS_SOCKET": str(self.directory / "ubus.sock"),
-            "DPI_LAB_HOSTNAME": "lab-router",
-            # events go out through `ubus send`, as on a router
-            "PATH": f"{ROOT / 'lab' / 'bin'}:{os.environ['PATH']}",
-        }
+        self.environment = router.environment(self.directory, self.run_number)
         os.environ.update(self.environment)
         self._write_record()
 
@@ -135,7 +110,7 @@ class Lab:
         self.control.bind(Path(self.environment["DPI_LAB_SUPERVISOR"]))
         self._build_network()
         with _step("configuration, HAProxy's by dpi-dualctl haproxy apply"):
-            self._configure()
+            router.configure(self.directory, self.network.lease_file, self._options.checkpoint_s)
             published.install(self.network)
             spared = next(ip for ip in visitors.attackers() if ":" not in ip)
             local_api = crowdsec.configure(self.network, self.environment["DPI_DUAL_CONFIG_DIR"], [spared])
@@ -147,7 +122,7 @@ class Lab:
         with _step("published services on the nas"):
             self._supervise("origin", lambda: origin.start(self.network))
         with _step(f"DPI agent (nDPI) on {LAN_INTERFACE} and {TAP_INTERFACE}"):
-            self._supervise("netifyd", self._start_netifyd)
+            self._supervise("netifyd", lambda: router.start_netifyd(self.directory, self._in_router))
             self._wait_for("netifyd", Path(self.environment["DPI_DUAL_NETIFYD_SOCKET"]).exists)
         with _step("gateway: ubus over HTTP and for lab/bin/ubus"):
             self._supervise("gateway", self._start_gateway)
@@ -156,7 +131,7 @@ class Lab:
             self._wait_for("crowdsec", lambda: crowdsec.serves(self.network, local_api))
             crowdsec.register(self.network, local_api)
         with _step("engine: dpi-duald"):
-            self._supervise("engine", self._start_engine)
+            self._supervise("engine", lambda: router.start_engine(self._in_router))
             self._wait_for("engine", self._engine_runs)
         with _step("HAProxy and mitmproxy with the addon"):
             self._wait_for("mitmdump", self._stream_runs)
@@ -187,24 +162,6 @@ class Lab:
         # Held open, a namespace keeps its number: what still runs in it at the end can be told for certain.
         self._namespaces = [os.open(f"/proc/{host.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC) for host in hosts]
 
-    def _configure(self) -> None:
-        """A copy of the default UCI files that names the lab's own interfaces and directories, and where leases are."""
-        directory = self.directory / "config"
-        directory.mkdir(mode=0o700)
-        for file in (ROOT / "config").iterdir():
-            if os.access(file, os.R_OK):  # the file of secrets may be somebody else's, and is not needed
-                shutil.copy(file, directory)
-        where = str(directory)
-        own = {name: str(self.directory / name) for name in ("stats_dir", "flow_dir", "state_dir")}
-        if self._options.checkpoint_s is not None:
-            own["checkpoint_interval"] = str(self._options.checkpoint_s)
-        uci.set_options("dpi-dual", "settings", own, where)
-        uci.set_options("dpi-dual", "tap", {"mirror_source": [WAN_INTERFACE], "interface": TAP_INTERFACE}, where)
-        uci.set_options("dpi-dual", "lan", {"interface": [LAN_INTERFACE]}, where)
-        published.configure(self.directory, where)
-        uci.set_options("dpi-dual", "correlation", {"output": f"{own['stats_dir']}/correlated-threats.json"}, where)
-        (directory / "dhcp").write_text(f"config dnsmasq\n\toption leasefile '{self.network.lease_file}'\n")
-
     def _supervise(self, name: str, start: Callable[[], Process]) -> None:
         service = self.supervisor.add(name, start)
         if not service.running:
@@ -234,23 +191,8 @@ class Lab:
                 *argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options
             )
 
-    def _start_netifyd(self) -> Process:
-        socket_path = self.environment["DPI_DUAL_NETIFYD_SOCKET"]
-        arguments = ["--socket", socket_path, "--internal", LAN_INTERFACE, "--external", TAP_INTERFACE]
-        arguments += ["--tick", str(TICK_S)]
-        return self._in_router("netifyd", sys.executable, "-m", "lab.netifyd", *arguments, env=with_own_clock())
-
     def _start_gateway(self) -> Process:
-        (self.directory / "ubus.sock").unlink(missing_ok=True)
-        descriptor = self._options.listener.fileno()
-        arguments = ["--socket", str(self.directory / "ubus.sock"), "--listen-fd", str(descriptor), "--user", USER]
-        arguments += ["--acl", str(ACL), "--password-file", str(record.PASSWORD)]
-        arguments += ["--viewer-password-file", str(record.VIEWER_PASSWORD)]
-        arguments += ["--config", self.environment["DPI_DUAL_CONFIG_DIR"], "--init", self.environment["DPI_DUAL_INIT"]]
-        return self._in_router("gateway", sys.executable, "-m", "lab.gateway", *arguments, pass_fds=(descriptor,))
-
-    def _start_engine(self) -> Process:
-        return self._in_router("engine", sys.executable, str(ROOT / "sbin" / "dpi-duald"), env=with_own_clock())
+        return router.start_gateway(self.directory, self._in_router, self._options.listener)
 
     def _traffic_of(self, name: str) -> Callable[[], Process]:
         return lambda: traffic.start(self.network, name, rate=self._options.rate)

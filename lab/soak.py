@@ -24,7 +24,7 @@ from typing import Any
 from lab.clock import faketime_library
 from lab.faults import AT_ONCE, FAULTS, LASTS_S, fault, filters, recovered
 from lab.gateway.client import CallError
-from lab.isolated import IsolatedLab, LabError, eventually, isolated_lab, why_not
+from lab.isolated import IsolatedLab, IsolatedLabError, eventually, isolated_lab, why_not
 from lab.network import LAN_INTERFACE
 
 EVERY_S = 20.0
@@ -113,7 +113,7 @@ class Samples:
                 pid = lab.pid(name)
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
                 files = len(os.listdir(f"/proc/{pid}/fd"))
-            except (OSError, LabError):
+            except (OSError, IsolatedLabError):
                 continue  # it is being started again
             self.taken[name].append((round_, pages * os.sysconf("SC_PAGE_SIZE"), files))
 
@@ -187,7 +187,7 @@ class Soak:
                 self._busy(0 if name in AT_ONCE else LASTS_S, round_)
             since = time.time()
             took = eventually("all runs again", lambda: recovered(self._lab, since), RECOVERY_S)
-        except LabError as error:
+        except IsolatedLabError as error:
             self.problems.append(f"{name}: {error}")
             self.say(f"{name}: {error}")
         else:
@@ -276,7 +276,7 @@ def main(argv: list[str]) -> int:
         with isolated_lab(directory, "--checkpoint", str(CHECKPOINT_S)) as lab:
             soak = Soak(lab, random.Random(seed), names)
             soak.run(options.minutes * 60)
-    except LabError as error:
+    except IsolatedLabError as error:
         print(f"soak: {error}", file=sys.stderr)
         print(f"soak: the lab's own words are in {directory / 'lab.log'}", file=sys.stderr)
         return 1
