@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import random
 import signal
 import socket
@@ -20,7 +19,6 @@ import ssl
 import subprocess
 import sys
 import time
-from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +27,10 @@ from urllib.parse import quote, quote_plus
 from lab.attacks import ATTACKS, SERIES, Sent, forged
 from lab.network import ROUTER_WAN, ROUTER_WAN6, VISITORS, VISITORS6, LabNetwork
 from lab.origin import CLOUD, PASSWORD, SHOP, TOKEN, USER, WIKI
+from lab.progress import Progress
 
 SEED = 1
 TIMEOUT_S = 10.0
-_KEPT_ERRORS = 20
 #: A flood in the first deck, then only now and then: it takes the place of what is more worth seeing.
 FLOOD_EVERY = 10
 #: How many visitors are up to no good.
@@ -242,41 +240,21 @@ class Visitors:
                 connection.close()
 
 
-class Report:
-    """What has come of it all: lines on standard output, or one small file that is replaced as it goes."""
+class Report(Progress):
+    """What has come of it all."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._sums: Counter[str] = Counter(visits=0, errors=0, requests=0, attacks=0, refused=0, forged=0)
-        self._errors: deque[dict[str, Any]] = deque(maxlen=_KEPT_ERRORS)
-        self._written = 0.0
+        super().__init__(path, ("visits", "errors", "requests", "attacks", "refused", "forged"))
 
     def add(self, line: dict[str, Any]) -> None:
         """One thing done, or tried."""
-        self._sums["visits"] += 1
-        self._sums[line["kind"]] += 1
+        self.sums["visits"] += 1
+        self.sums[line["kind"]] += 1
         for name in ("requests", "refused"):
-            self._sums[name] += line[name]
-        self._sums["attacks"] += line["attack"]
-        self._sums["forged"] += line["forged"]
-        if not line["ok"]:
-            self._sums["errors"] += 1
-            self._errors.append(line)
-        if self._path is None:
-            print(json.dumps(line), flush=True)
-        elif time.monotonic() - self._written > 1:
-            self.write()
-
-    def write(self) -> None:
-        """Says the sums."""
-        text = json.dumps({"sums": dict(self._sums), "errors": list(self._errors)})
-        if self._path is None:
-            print(text, flush=True)
-            return
-        self._written = time.monotonic()
-        fresh = self._path.with_suffix(".new")
-        fresh.write_text(text)
-        os.replace(fresh, self._path)
+            self.sums[name] += line[name]
+        self.sums["attacks"] += line["attack"]
+        self.sums["forged"] += line["forged"]
+        self.note(line)
 
 
 def _report_path(directory: Path) -> Path:
