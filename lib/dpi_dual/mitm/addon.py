@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
-from html import escape
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from mitmproxy import ctx, http
 from mitmproxy.addonmanager import Loader
 
-from dpi_dual import config, paths
-from dpi_dual.mitm import folder as disk
 from dpi_dual.mitm import policy as policies
 from dpi_dual.mitm import resend
-from dpi_dual.mitm.analyser import POLICY_FILE, saved_policy
 from dpi_dual.mitm.analysis import ADDON_COUNTERS
 from dpi_dual.mitm.client import HEALTH_PATH, PORT_HEADER, REPLAY_HEADER, address_of
 from dpi_dual.mitm.exchange import Exchange, Inspect
@@ -26,10 +20,11 @@ from dpi_dual.mitm.feed import Feed
 from dpi_dual.mitm.lean import make_lean
 from dpi_dual.mitm.live import LivePath, read_headers
 from dpi_dual.mitm.modify import MAX_BODY, change_body, change_headers, rewrites_body
+from dpi_dual.mitm.options import add_options, buffer_dir, first_policy
 from dpi_dual.mitm.origins import host_only
 from dpi_dual.mitm.policy import Policy, PolicyError
+from dpi_dual.mitm.refusal import page
 from dpi_dual.mitm.seal import key_from_file, new_key
-from dpi_dual.settings import Backend
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +34,6 @@ MAX_LIMITED = 10_000
 COUNT_S = 1.0
 #: Bodies of these are messages that go both ways at once: holding one back would stop the conversation.
 TWO_WAY = ("application/grpc", "application/connect")
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width"></head>
-<body><h1>{title}</h1><p>{text}</p>{reference}</body></html>
-"""
 
 Hook = TypeVar("Hook", bound=Callable[..., None])
 
@@ -79,21 +68,13 @@ class Addon:
     # --- options and life
 
     def load(self, loader: Loader) -> None:
-        """The options; each is a fallback for UCI, which the engine or the file itself brings."""
-        default = self.live.mitm
-        loader.add_option("dpi_buffer_size", int, default.buffer_size, "Requests that Buffer B keeps.")
-        loader.add_option("dpi_async_analysis", bool, default.async_analysis, "Analyse copies with the full rules.")
-        loader.add_option("dpi_replay_enabled", bool, default.replay_on_alert, "Judge requests again on an alert.")
-        loader.add_option("dpi_block_threats", bool, default.block_threats, "Refuse requests found guilty.")
-        loader.add_option("dpi_buffer_dir", str, "", "Directory of Buffer B; empty: UCI's, or its default.")
-        loader.add_option("dpi_key_file", str, "", "Keep Buffer B's key there (0600); empty: in memory only.")
-        loader.add_option("dpi_lean", bool, True, "Leave mitmproxy's unused addons out of each request's way.")
-        loader.add_option("dpi_backends", Sequence[str], [], "Published services, host=address:port each.")
+        """mitmproxy asks for options."""
+        add_options(loader, self.live.mitm)
 
     def configure(self, updated: set[str]) -> None:
         """Options count while no engine and no UCI file says otherwise."""
         if self.feed is not None and not self._from_engine and any(name.startswith("dpi_") for name in updated):
-            self._take(self._first_policy(ctx.options.dpi_buffer_dir or self.live.mitm.buffer_dir))
+            self._take(first_policy(ctx.options.dpi_buffer_dir or self.live.mitm.buffer_dir))
 
     @_guarded
     def running(self) -> None:
@@ -102,45 +83,14 @@ class Addon:
             return
         # The client's own Host goes to the origin, which is chosen by it: there is nowhere to connect to before.
         ctx.options.update(keep_host_header=True, connection_strategy="lazy")  # type: ignore[no-untyped-call]
-        uci = Path(paths.CONFIG_DIR, config.PACKAGE)
-        settings = config.load() if uci.exists() else config.defaults()
-        directory = ctx.options.dpi_buffer_dir or settings.mitm.buffer_dir
-        self.live = LivePath(self._first_policy(directory))
+        directory = buffer_dir()
+        self.live = LivePath(first_policy(directory))
         key = key_from_file(ctx.options.dpi_key_file) if ctx.options.dpi_key_file else new_key()
         self.feed = Feed(directory, key, self.live.policy, self._heard, self.counts)
         self.feed.start()
         if ctx.options.dpi_lean:
             log.debug("dpi-dual: not asked about requests: %s", ", ".join(make_lean()))
         self._timer = asyncio.get_running_loop().call_later(COUNT_S, self._count)
-
-    def _first_policy(self, directory: str) -> Policy:
-        """UCI's if the file is here, else what the engine said last, else the options."""
-        if Path(paths.CONFIG_DIR, config.PACKAGE).exists():
-            settings = config.load()
-            policy = policies.of_settings(settings)
-            return policy.changed(enabled="mitm" in settings.parts())
-        options = ctx.options
-        saved = None
-        try:
-            folder = disk.open_folder(directory)
-            saved = saved_policy(folder)
-            os.close(folder)
-        except OSError as error:
-            log.warning("dpi-dual: %s cannot be used: %s", directory, error)
-        if saved is not None:
-            log.info("dpi-dual: going by %s until the engine is heard", POLICY_FILE)
-            return saved
-        backends = []
-        for text in options.dpi_backends:
-            host, _, address = text.partition("=")
-            backends.append(Backend("option", host, host, address))
-        chosen = policies.default().changed(
-            buffer_size=max(10, options.dpi_buffer_size),
-            async_analysis=options.dpi_async_analysis,
-            replay_on_alert=options.dpi_replay_enabled,
-            block_threats=options.dpi_block_threats,
-        )
-        return Policy(chosen.mitm, backend=tuple(backends))
 
     @_guarded
     def done(self) -> None:
@@ -218,7 +168,8 @@ class Addon:
     def _refuse_limited(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         """As cheaply as it can be said: neither judged nor copied."""
         self.counts["limited"] += 1
-        self._answer(flow, exchange, 429, "Too many requests", "Try again in half a minute.", {"Retry-After": "30"})
+        told = page(429, "Too many requests", "Try again in half a minute.", {"Retry-After": "30"})
+        self._answer(flow, exchange, told)
         self._prepare_body(flow, exchange)
         del flow.metadata[STATE]
 
@@ -231,7 +182,7 @@ class Addon:
         origin = exchange.live.origins.of(exchange.host)
         if origin is None:
             self.counts["misdirected"] += 1
-            self._answer(flow, exchange, 421, "Misdirected request", "Nobody serves this host here.")
+            self._answer(flow, exchange, page(421, "Misdirected request", "Nobody serves this host here."))
             return
         exchange.origin = origin
         data = flow.request.data
@@ -285,23 +236,11 @@ class Addon:
 
     def _block(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         text = "This request looks like an attack and was refused. If it was not, tell the owner of this site."
-        self._answer(flow, exchange, 403, "Request refused", text, reference=exchange.id)
+        self._answer(flow, exchange, page(403, "Request refused", text, reference=exchange.id))
 
-    def _answer(
-        self,
-        flow: http.HTTPFlow,
-        exchange: Exchange,
-        status: int,
-        title: str,
-        text: str,
-        headers: dict[str, str] | None = None,
-        reference: str = "",
-    ) -> None:
-        shown = f"<p>Reference: <code>{escape(reference)}</code></p>" if reference else ""
-        page = _PAGE.format(title=title, text=text, reference=shown)
+    def _answer(self, flow: http.HTTPFlow, exchange: Exchange, response: http.Response) -> None:
         exchange.answered = True
-        fields = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", **(headers or {})}
-        flow.response = http.Response.make(status, page, fields)
+        flow.response = response
 
     def _modify_request(self, flow: http.HTTPFlow, exchange: Exchange, streamed: bool) -> None:
         live, request = exchange.live, flow.request
