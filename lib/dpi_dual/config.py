@@ -25,6 +25,7 @@ SECRETS_PACKAGE = "dpi-dual-secrets"
 #: A hostile file must not fill memory, or an answer, with complaints.
 MAX_PROBLEMS = 60
 MAX_WHERE = 120
+MAX_COMPLAINT = 300
 
 
 class ConfigError(ValueError):
@@ -84,8 +85,8 @@ class _Report:
         if len(self._problems) >= MAX_PROBLEMS:
             self._more += 1
             return
-        # A file may name its sections at any length.
-        where = where if len(where) <= MAX_WHERE else f"{where[: MAX_WHERE - 1]}…"
+        # A file may name its sections and options at any length.
+        where, text = _bounded(where, MAX_WHERE), _bounded(text, MAX_COMPLAINT)
         self._problems.append(Problem(code, f"{where}: {text}", hint, severity, {"option": where}))
 
     def problems(self) -> tuple[Problem, ...]:
@@ -210,6 +211,10 @@ def _value(raw: uci.Value | None, spec: Spec, otherwise: str = "") -> tuple[obje
 def _default(spec: Spec) -> Any:
     default = spec.get("default", "")
     return tuple(default) if isinstance(default, list) else default
+
+
+def _bounded(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _shown(text: str) -> str:
