@@ -274,6 +274,25 @@ def test_a_crash_after_any_step_is_made_good_by_the_next_run(router: Router, act
     assert died >= (3 if action == "ensure" else 2)
 
 
+READ_ONLY = """
+import errno, sys
+from dpi_dual.capture import mirror
+def refuse(family, interface, name, value):
+    raise OSError(errno.EROFS, "Read-only file system")
+mirror._sysctl = refuse
+sys.exit(mirror.main(sys.argv[1:]))
+"""
+
+
+def test_where_no_setting_of_the_kernel_may_be_changed_there_is_a_mirror_all_the_same(router: Router) -> None:
+    if router.mirror("ensure")["kind"] == "veth":
+        pytest.skip("this kernel has neither dummy nor ifb: the copies need the settings")
+    router.mirror("remove")
+    assert router.python("-c", READ_ONLY, "ensure", "--interface", "tap0", "--source", "eth0").returncode == 0
+    assert router.mirror("status")["complete"]
+    assert router.ours() == (1, 1)
+
+
 def test_a_capture_interface_made_anew_gets_its_filters_back(router: Router) -> None:
     router.mirror("ensure")
     router.host.ip("link", "del", "tap0")
