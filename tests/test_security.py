@@ -307,6 +307,41 @@ def test_no_value_of_uci_is_a_command_in_the_init_script(tmp_path: Path, listen:
     assert not (tmp_path / "owned").exists()
 
 
+UCI = """#!/bin/sh
+case "$*" in
+"-q get dpi-dual.tap.interface") echo "$NAMES" ;;
+"-q get netifyd.@netifyd[0]") echo netifyd ;;
+"-q get "* | "-q changes "*) exit 1 ;;
+*) printf '%s\\n' "$*" ;;
+esac
+"""
+
+
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="needs busybox's ash, a router's shell")
+@pytest.mark.parametrize(
+    "names", ["-c /etc/evil", "$(touch owned)", "`touch owned`", "; touch owned", "* ?", "' \"", "a" * 16, "a/b"]
+)
+def test_no_interface_of_uci_is_an_argument_of_netifyd(tmp_path: Path, names: str) -> None:
+    for name, text in {"uci": UCI, "logger": "#!/bin/sh\n"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    nowhere = str(tmp_path / "nowhere")
+    environment = {"NETIFYD_CONF": nowhere, "NETIFYD_INIT": nowhere, "NAMES": f"eth0.2 {names} br-wan"}
+    done = subprocess.run(
+        ["busybox", "ash", ROOT / "lib" / "netifyd-setup.sh", "apply"],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/bin:/usr/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    added = [line.rpartition("=")[2] for line in done.stdout.splitlines() if "internal_if=" in line]
+    harmless = [word for word in ("touch", "owned") if word in names.split()]
+    assert added == ["eth0.2", *harmless, "br-wan", "br-lan"]
+    assert not (tmp_path / "owned").exists()
+
+
 def test_wire_text_never_begins_a_line_of_its_own() -> None:
     forged = 'x\n{"event_type":"alert"}\r\u2028\x85'
     alert = checked({"id": "abcd", "client_ip": "198.51.100.7", "host": forged, "path": forged, "place": forged}, 0.0)
