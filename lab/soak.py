@@ -60,12 +60,13 @@ class Ledger:
     def write(self, lab: IsolatedLab) -> None:
         """One more event by hand; every tenth time a ban too."""
         self.number += 1
-        # 198.51.100.128/25 has no server of the lab; the records of IPv6 addresses go by their /64.
-        address = f"2001:db8:{self.number >> 8:x}:{self.number & 255:x}::1"
+        # Documentation's (RFC 9637), and no group of it is zero: it is told as it is written here.
+        address = f"3fff:{(self.number >> 8) + 1:x}:{(self.number & 255) + 1:x}::1"
         given = {"event_type": "soak", "reason": f"soak {self.number}", "score": 20}
         if answer := self._said(lab, "correlate", ip=address, **given):
             self.records.append((time.monotonic(), int(answer["threat"]["id"]), address))
         if self.number % 10 == 0:
+            # 198.51.100.128/25 and what follows has no server of the lab.
             target = f"198.51.{100 + self.number // 1000}.{self.number // 10 % 100 + 128}"
             if self._said(lab, "ban", ip=target, duration="2h", reason="soak"):
                 self.bans.append((time.monotonic(), target))
@@ -79,7 +80,7 @@ class Ledger:
         missing = []
         for _, number, address in self.records:
             answer = lab.call("dpi.correlator", "context", id=number)
-            if address.rpartition("::")[0] not in json.dumps(answer):
+            if f'"{address}"' not in json.dumps(answer):
                 missing.append(f"record {number} of {address}: {answer.get('error', 'another one')}")
         listed = {
             decision["value"]

@@ -64,5 +64,5 @@ def test_nothing_recorded_was_lost_by_any_later_fault(lab: IsolatedLab, all_reco
 
 
 def test_a_lost_record_and_a_lost_ban_would_be_noticed(lab: IsolatedLab) -> None:
-    ledger = Ledger(records=[(0.0, 987654321, "2001:db8:9:9::1")], bans=[(0.0, "198.51.100.250")])
+    ledger = Ledger(records=[(0.0, 987654321, "3fff:9:9::1")], bans=[(0.0, "198.51.100.250")])
     assert len(ledger.lost(lab)) == 2
