@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dpi_dual import config, uci
-from dpi_dual.config import ConfigError
+from dpi_dual import config, config_edit, uci
+from dpi_dual.config_edit import ConfigError
 from dpi_dual.schema.values import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -383,7 +383,7 @@ ALL = {"mitm", "tap", "lan", "correlation"}
     ],
 )
 def test_parts(config_dir: Path, changes: dict[str, dict[str, Any]], parts: set[str]) -> None:
-    config.write(changes, str(config_dir))
+    config_edit.write(changes, str(config_dir))
     assert config.load(str(config_dir)).parts() == parts
 
 
@@ -391,7 +391,7 @@ def test_parts(config_dir: Path, changes: dict[str, dict[str, Any]], parts: set[
 
 
 def test_secrets_are_read_and_never_shown(config_dir: Path) -> None:
-    config.write(
+    config_edit.write(
         {"secrets.crowdsec": {"password": "hunter2"}, "secrets.export": {"influx_token": "t0ken"}}, str(config_dir)
     )
     loaded = config.load(str(config_dir))
@@ -409,7 +409,7 @@ def test_a_bad_secret_is_named_without_being_shown(config_dir: Path) -> None:
         "dpi-dual-secrets.crowdsec.password: the value is longer than 1024 characters; left empty"
     ]
     with pytest.raises(ConfigError) as refused:
-        config.write({"secrets.crowdsec": {"password": "hunter2\n"}}, str(config_dir))
+        config_edit.write({"secrets.crowdsec": {"password": "hunter2\n"}}, str(config_dir))
     assert "hunter2" not in str(refused.value)
 
 
@@ -417,7 +417,7 @@ def test_secrets_that_others_can_read_are_named(config_dir: Path) -> None:
     path = config_dir / "dpi-dual-secrets"
     path.chmod(0o644)
     assert config.load(str(config_dir)).problems == ()  # nothing in it yet
-    config.write({"secrets.crowdsec": {"bouncer_key": "k"}}, str(config_dir))
+    config_edit.write({"secrets.crowdsec": {"bouncer_key": "k"}}, str(config_dir))
     (problem,) = config.load(str(config_dir)).problems
     assert problem.message == "dpi-dual-secrets: others than root can read it (mode 0644)"
     assert problem.hint == f"chmod 600 {path}"
@@ -428,13 +428,13 @@ def test_secrets_that_others_can_read_are_named(config_dir: Path) -> None:
 
 def test_a_write_changes_what_it_says_and_keeps_comments(config_dir: Path) -> None:
     before = (config_dir / "dpi-dual").read_text()
-    config.write({"tap": {"flow_retention": 600}, "correlation": {"auto_ban": True}}, str(config_dir))
+    config_edit.write({"tap": {"flow_retention": 600}, "correlation": {"auto_ban": True}}, str(config_dir))
     assert (config_dir / "dpi-dual").read_text() == before.replace("'300'", "'600'").replace(
         "auto_ban '0'", "auto_ban '1'"
     )
     loaded = config.load(str(config_dir))
     assert (loaded.tap.flow_retention, loaded.correlation.auto_ban, loaded.problems) == (600, True, ())
-    config.write({"tap": {"flow_retention": None}}, str(config_dir))
+    config_edit.write({"tap": {"flow_retention": None}}, str(config_dir))
     assert config.load(str(config_dir)).tap.flow_retention == 300
 
 
@@ -462,14 +462,14 @@ def test_a_write_changes_what_it_says_and_keeps_comments(config_dir: Path) -> No
 def test_a_refused_write_names_what_is_allowed_and_writes_nothing(config_dir: Path, changes: Any, why: str) -> None:
     before = (config_dir / "dpi-dual").read_bytes()
     with pytest.raises(ConfigError) as refused:
-        config.write({"lan": {"history_days": 7}, **changes}, str(config_dir))
+        config_edit.write({"lan": {"history_days": 7}, **changes}, str(config_dir))
     assert str(refused.value) == why
     assert refused.value.option == why.partition(": ")[0]
     assert (config_dir / "dpi-dual").read_bytes() == before
 
 
 def test_a_write_makes_what_is_missing(tmp_path: Path) -> None:
-    config.write({"lan": {"interface": ["br-lan", "wg0"]}, "secrets.export": {"influx_token": "t"}}, str(tmp_path))
+    config_edit.write({"lan": {"interface": ["br-lan", "wg0"]}, "secrets.export": {"influx_token": "t"}}, str(tmp_path))
     assert (
         tmp_path / "dpi-dual"
     ).read_text() == "config lan 'lan'\n\tlist interface 'br-lan'\n\tlist interface 'wg0'\n"
@@ -478,17 +478,17 @@ def test_a_write_makes_what_is_missing(tmp_path: Path) -> None:
 
 def test_the_whitelist_grows_and_shrinks(config_dir: Path) -> None:
     where = str(config_dir)
-    assert config.change_list("whitelist", "ip", add=["192.0.2.1", "2001:db8::/32"], config_dir=where)
-    assert config.change_list("whitelist", "ip", add=["192.0.2.1"], remove=["2001:db8::/32"], config_dir=where) == (
-        "192.0.2.1",
-    )
+    assert config_edit.change_list("whitelist", "ip", add=["192.0.2.1", "2001:db8::/32"], config_dir=where)
+    assert config_edit.change_list(
+        "whitelist", "ip", add=["192.0.2.1"], remove=["2001:db8::/32"], config_dir=where
+    ) == ("192.0.2.1",)
     assert config.load(where).whitelist.ip == ("192.0.2.1",)
     with pytest.raises(ConfigError, match=r"dpi-dual\.whitelist\.ip: 'x' is not an IP address or network"):
-        config.change_list("whitelist", "ip", add=["x"], config_dir=where)
+        config_edit.change_list("whitelist", "ip", add=["x"], config_dir=where)
     with pytest.raises(ConfigError, match="no such list"):
-        config.change_list("whitelist", "name", add=["x"], config_dir=where)
+        config_edit.change_list("whitelist", "name", add=["x"], config_dir=where)
     # what is not written yet starts from its default
-    assert config.change_list("mitm", "trusted_proxy", add=["10.0.0.2"], config_dir=where) == (
+    assert config_edit.change_list("mitm", "trusted_proxy", add=["10.0.0.2"], config_dir=where) == (
         "127.0.0.1",
         "::1",
         "10.0.0.2",
@@ -497,14 +497,14 @@ def test_the_whitelist_grows_and_shrinks(config_dir: Path) -> None:
 
 def test_sections_are_added_changed_and_removed(config_dir: Path) -> None:
     where = str(config_dir)
-    name = config.add("exclusion", {"rule": "942100", "path": "/search"}, where)
+    name = config_edit.add("exclusion", {"rule": "942100", "path": "/search"}, where)
     (exclusion,) = config.load(where).exclusion
     assert (exclusion.section, exclusion.rule, exclusion.path) == (name, "942100", "/search")
-    config.write({name: {"param": "q"}}, where)
+    config_edit.write({name: {"param": "q"}}, where)
     assert config.load(where).exclusion[0].param == "q"
     with pytest.raises(ConfigError, match="rule: cannot be empty"):
-        config.write({name: {"rule": None}}, where)
-    config.remove(name, where)
+        config_edit.write({name: {"rule": None}}, where)
+    config_edit.remove(name, where)
     assert config.load(where) == DEFAULTS
     for section_type, values, why in [
         ("exclusion", {"path": "/"}, r"dpi-dual\.exclusion\.rule: missing"),
@@ -513,9 +513,9 @@ def test_sections_are_added_changed_and_removed(config_dir: Path) -> None:
         ("secrets", {}, "not a type of which there can be more than one"),
     ]:
         with pytest.raises(ConfigError, match=why):
-            config.add(section_type, values, where)
+            config_edit.add(section_type, values, where)
     with pytest.raises(ConfigError, match="no such section"):
-        config.remove("tap", where)
+        config_edit.remove("tap", where)
 
 
 @given(st.data())
@@ -536,7 +536,7 @@ def test_whatever_the_schema_allows_is_written_and_read_back(data: st.DataObject
 
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "dpi-dual").write_bytes(DEFAULT_FILE.read_bytes())
-        config.write({section: {option: value}}, directory)
+        config_edit.write({section: {option: value}}, directory)
         loaded = config.load(directory)
         assert getattr(getattr(loaded, section), option) == value
         assert [p for p in loaded.problems if option in p.message] == []
@@ -550,9 +550,9 @@ def test_procd_is_told_once_for_each_file(config_dir: Path, monkeypatch: pytest.
     monkeypatch.setattr(uci, "UBUS", str(ubus))
     monkeypatch.setattr(uci, "PROCD", os.devnull)
     where = str(config_dir)
-    assert config.write({"tap": {"flow_retention": 60}, "lan": {"realtime": 0}}, where) is True
-    assert config.write({"secrets.export": {"mqtt_password": "x"}}, where) is True
-    assert config.write({"tap": {"flow_retention": 61}}, where, notify=False) is False
+    assert config_edit.write({"tap": {"flow_retention": 60}, "lan": {"realtime": 0}}, where) is True
+    assert config_edit.write({"secrets.export": {"mqtt_password": "x"}}, where) is True
+    assert config_edit.write({"tap": {"flow_retention": 61}}, where, notify=False) is False
     assert [json.loads(line)["data"]["package"] for line in told.read_text().splitlines()] == [
         "dpi-dual",
         "dpi-dual-secrets",

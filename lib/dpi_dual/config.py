@@ -1,4 +1,4 @@
-"""The configuration: UCI → typed settings, and typed changes → UCI; the only reader and writer of `dpi-dual`.
+"""The configuration: UCI → typed settings; the only reader of `dpi-dual`. `config_edit` writes it.
 
 To add an option: its entry in `schema/uci.json`, its attribute in `settings.py`, its line in `config/dpi-dual`;
 tests hold the three together. Nothing in a file can stop the service: what is wrong is named in
@@ -7,17 +7,17 @@ tests hold the three together. Nothing in a file can stop the service: what is w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dpi_dual import paths, uci
 from dpi_dual.model import Problem
-from dpi_dual.schema.values import BadValueError, Spec, duration_seconds, parse, schema, show, to_uci
+from dpi_dual.schema.values import BadValueError, Spec, duration_seconds, parse, schema, show
 from dpi_dual.settings import CLASSES, SECRET_CLASSES, Secrets, Settings
 
-__all__ = ["ConfigError", "Settings", "add", "change_list", "defaults", "duration_seconds", "load", "remove", "write"]
+__all__ = ["Settings", "defaults", "duration_seconds", "load"]
 
 PACKAGE = "dpi-dual"
 SECRETS_PACKAGE = "dpi-dual-secrets"
@@ -26,17 +26,6 @@ SECRETS_PACKAGE = "dpi-dual-secrets"
 MAX_PROBLEMS = 60
 MAX_WHERE = 120
 MAX_COMPLAINT = 300
-
-
-class ConfigError(ValueError):
-    """A change that is refused: `option` names what, the text says what is allowed."""
-
-    def __init__(self, option: str, why: str) -> None:
-        super().__init__(f"{option}: {why}")
-        self.option = option
-
-
-# --- reading ---------------------------------------------------------------------------------------------------
 
 
 def load(config_dir: str = paths.CONFIG_DIR) -> Settings:
@@ -133,13 +122,13 @@ def _singleton(
         if sections and package != SECRETS_PACKAGE:  # a missing file was named as such
             report.add("config_missing_section", where, "section is missing; using defaults", severity="info")
     elif section.type != spec["uciType"]:
-        text = f"section is of type {_shown(section.type)}, not '{spec['uciType']}'; using defaults"
+        text = f"section is of type {quoted(section.type)}, not '{spec['uciType']}'; using defaults"
         report.add("config_unknown_section", where, text)
     else:
         options = section.options
     values: dict[str, object] = {}
     for option, entry in spec["properties"].items():
-        values[option], complaints = _value(options.get(option), entry)
+        values[option], complaints = value_of(options.get(option), entry)
         for complaint in complaints:
             report.add("config_bad_value", f"{where}.{option}", complaint)
     _name_unknown_options(where, options, spec, report)
@@ -166,7 +155,7 @@ def _repeated(sections: Sequence[uci.Section], name: str, spec: Spec, report: _R
                 report.add("config_bad_value", f"{where}.{option}", "missing; section ignored")
                 usable = False
                 continue
-            values[option], complaints = _value(raw, entry, "section ignored")
+            values[option], complaints = value_of(raw, entry, "section ignored")
             for complaint in complaints:
                 report.add("config_bad_value", f"{where}.{option}", complaint)
                 usable = False
@@ -176,9 +165,9 @@ def _repeated(sections: Sequence[uci.Section], name: str, spec: Spec, report: _R
     return tuple(found)
 
 
-def _value(raw: uci.Value | None, spec: Spec, otherwise: str = "") -> tuple[object, list[str]]:
+def value_of(raw: uci.Value | None, spec: Spec, otherwise: str = "") -> tuple[object, list[str]]:
     """An option's typed value, and what was wrong with its text."""
-    default = _default(spec)
+    default = default_of(spec)
     if raw is None:
         return default, []
     if spec["type"] != "array":
@@ -189,7 +178,7 @@ def _value(raw: uci.Value | None, spec: Spec, otherwise: str = "") -> tuple[obje
         try:
             return parse(text, spec), []
         except BadValueError as error:
-            shown = "the value" if spec.get("writeOnly") else _shown(text)
+            shown = "the value" if spec.get("writeOnly") else quoted(text)
             return default, [f"{shown} {error}; {using}"]
     texts = raw.split() if isinstance(raw, str) else filter(None, raw)
     good: list[object] = []
@@ -198,7 +187,7 @@ def _value(raw: uci.Value | None, spec: Spec, otherwise: str = "") -> tuple[obje
         try:
             good.append(parse(text, spec["items"]))
         except BadValueError as error:
-            bad.append(f"{_shown(text)} {error}")
+            bad.append(f"{quoted(text)} {error}")
     value = tuple(good) or default
     using = "ignored" if good or not default else f"using {show(default)}"
     complaints = [f"{text}; {using}" for text in bad]
@@ -208,7 +197,8 @@ def _value(raw: uci.Value | None, spec: Spec, otherwise: str = "") -> tuple[obje
     return value, complaints
 
 
-def _default(spec: Spec) -> Any:
+def default_of(spec: Spec) -> Any:
+    """An option's default as the settings hold it."""
     default = spec.get("default", "")
     return tuple(default) if isinstance(default, list) else default
 
@@ -217,7 +207,8 @@ def _bounded(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _shown(text: str) -> str:
+def quoted(text: str) -> str:
+    """What stands in a file, for a complaint: printable and cut."""
     plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:61])
     return f"'{plain[:60]}…'" if len(plain) > 60 else f"'{plain}'"
 
@@ -237,7 +228,7 @@ def _name_strangers(package: str, sections: Sequence[uci.Section], specs: Mappin
         name = names.get(section.type)
         where = f"{package}.{section.label}"
         if name is None:
-            report.add("config_unknown_section", where, f"unknown section type {_shown(section.type)}; ignored")
+            report.add("config_unknown_section", where, f"unknown section type {quoted(section.type)}; ignored")
         elif specs[name]["type"] != "array":
             hint = f"begin it with: config {section.type} '{name}'"
             report.add("config_unknown_section", where, f"this section must be called '{name}'; ignored", hint)
@@ -262,144 +253,3 @@ def _without_mirror_loop(settings: Settings, report: _Report) -> Settings:
     report.add("config_bad_value", f"{PACKAGE}.tap.mirror_source", text)
     rest = tuple(name for name in tap.mirror_source if name != tap.interface)
     return replace(settings, tap=replace(tap, mirror_source=rest))
-
-
-# --- writing ---------------------------------------------------------------------------------------------------
-
-
-def write(changes: Mapping[str, Mapping[str, object]], config_dir: str = paths.CONFIG_DIR, notify: bool = True) -> bool:
-    """Change options: `{"tap": {"flow_retention": 600, "mirror_source": ["eth1"]}}`; None goes back to the default.
-
-    The keys are sections of `Settings`, `secrets.crowdsec` and `secrets.export`, or the UCI name of a `modify`,
-    `exclusion` or `backend` section. Everything is checked before anything is written; ConfigError names what
-    is refused. Returns whether procd was told: where it was not, the caller makes the engine reload. Waits for a
-    lock: not for an event loop's own thread.
-    """
-    specs = schema()
-    plain, secret = dict[str, Mapping[str, object]](), dict[str, Mapping[str, object]]()
-    for name, options in changes.items():
-        (secret if name.startswith("secrets.") else plain)[name.removeprefix("secrets.")] = options
-    parts = specs["secrets"]["properties"]
-    for name, options in secret.items():
-        if name not in parts:
-            raise ConfigError(f"{SECRETS_PACKAGE}.{name}", f"no such section; there are {', '.join(parts)}")
-        _checked(f"{SECRETS_PACKAGE}.{name}", options, parts[name])
-    told = True
-    if plain:
-        told = _edit(PACKAGE, config_dir, notify, lambda doc: _apply(doc, PACKAGE, plain, specs))
-    if secret:
-        told = (
-            _edit(SECRETS_PACKAGE, config_dir, notify, lambda doc: _apply(doc, SECRETS_PACKAGE, secret, parts)) and told
-        )
-    return told
-
-
-def add(
-    section_type: str, values: Mapping[str, object], config_dir: str = paths.CONFIG_DIR, notify: bool = True
-) -> str:
-    """Add a `modify`, `exclusion` or `backend` section; returns its UCI name."""
-    spec = schema().get(section_type)
-    if spec is None or spec["type"] != "array":
-        raise ConfigError(f"{PACKAGE}.{section_type}", "not a type of which there can be more than one section")
-    texts = _checked(f"{PACKAGE}.{section_type}", values, spec["items"])
-    for option in spec["items"]["required"]:
-        if not texts.get(option):
-            raise ConfigError(f"{PACKAGE}.{section_type}.{option}", "missing")
-    names: list[str] = []
-
-    def change(doc: uci.Document) -> None:
-        names.append(doc.add_section(spec["uciType"]))
-        for option, text in texts.items():
-            doc.set(names[0], option, text)
-
-    _edit(PACKAGE, config_dir, notify, change)
-    return names[0]
-
-
-def remove(section: str, config_dir: str = paths.CONFIG_DIR, notify: bool = True) -> None:
-    """Remove a `modify`, `exclusion` or `backend` section by its UCI name."""
-
-    def change(doc: uci.Document) -> None:
-        found = doc.section(section)
-        repeated = {spec["uciType"] for spec in schema().values() if spec["type"] == "array"}
-        if found is None or found.type not in repeated:
-            raise ConfigError(f"{PACKAGE}.{section}", "no such section that could be removed")
-        doc.delete_section(section)
-
-    _edit(PACKAGE, config_dir, notify, change)
-
-
-def change_list(
-    section: str,
-    option: str,
-    add: Sequence[str] = (),
-    remove: Sequence[str] = (),
-    config_dir: str = paths.CONFIG_DIR,
-    notify: bool = True,
-) -> tuple[str, ...]:
-    """Add to and remove from a list option, such as `whitelist.ip`; returns the list as it is now."""
-    where = f"{PACKAGE}.{section}"
-    spec = schema().get(section, {"properties": {}})
-    entry = spec.get("properties", {}).get(option)
-    if entry is None or entry["type"] != "array":
-        raise ConfigError(f"{where}.{option}", "no such list")
-    _checked(where, {option: list(add)}, spec)
-    now: list[str] = []
-
-    def change(doc: uci.Document) -> None:
-        found = doc.section(section)
-        raw = found.options.get(option) if found else None
-        kept = tuple(_default(entry)) if raw is None else raw.split() if isinstance(raw, str) else raw
-        now.extend(dict.fromkeys([*(text for text in kept if text not in remove), *add]))
-        _apply(doc, PACKAGE, {section: {option: now}}, schema())
-
-    _edit(PACKAGE, config_dir, notify, change)
-    return tuple(now)
-
-
-def _edit(package: str, config_dir: str, notify: bool, change: Callable[[uci.Document], None]) -> bool:
-    with uci.edit(package, config_dir) as doc:
-        change(doc)
-    return notify and uci.config_changed(package)
-
-
-def _apply(
-    doc: uci.Document, package: str, changes: Mapping[str, Mapping[str, object]], specs: Mapping[str, Spec]
-) -> None:
-    repeated = {spec["uciType"]: spec["items"] for spec in specs.values() if spec["type"] == "array"}
-    for name, options in changes.items():
-        where = f"{package}.{name}"
-        found = doc.section(name)
-        spec = specs.get(name)
-        if spec is None or "uciType" not in spec or spec["type"] == "array":
-            if found is None or found.type not in repeated:
-                raise ConfigError(where, "no such section")
-            spec = repeated[found.type]
-        elif found is None:
-            doc.add_section(spec["uciType"], name)
-        elif found.type != spec["uciType"]:
-            raise ConfigError(where, f"section is of type {_shown(found.type)}, not '{spec['uciType']}'")
-        for option, text in _checked(where, options, spec).items():
-            if not text and option in spec.get("required", ()):
-                raise ConfigError(f"{where}.{option}", "cannot be empty")
-            doc.set(name, option, text)
-
-
-def _checked(where: str, options: Mapping[str, object], spec: Spec) -> dict[str, str | tuple[str, ...] | None]:
-    """The options as UCI text, or ConfigError for the first that is not allowed."""
-    texts: dict[str, str | tuple[str, ...] | None] = {}
-    for option, value in options.items():
-        entry = spec["properties"].get(option)
-        if entry is None:
-            raise ConfigError(f"{where}.{option}", f"no such option; there are {', '.join(spec['properties'])}")
-        raw = to_uci(value)
-        if isinstance(value, bool) and entry["type"] != "boolean":
-            raise ConfigError(f"{where}.{option}", "on or off is not what this option is about")
-        if not raw:
-            texts[option] = None
-            continue
-        typed, complaints = _value(raw, {**entry, "default": ()} if entry["type"] == "array" else entry, "refused")
-        if complaints:
-            raise ConfigError(f"{where}.{option}", complaints[0].rpartition(";")[0])
-        texts[option] = to_uci(typed)
-    return texts

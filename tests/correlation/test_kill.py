@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from dpi_dual import config
+from dpi_dual import config_edit
 from lab import crowdsec
 from lab.crowdsec import LocalApi, running_crowdsec
 from lab.engine import ROOT, RunningEngine, answers, running_engine
@@ -215,7 +215,7 @@ def test_no_ban_that_was_reported_or_due_is_lost_whenever_the_engine_is_killed(t
         )
         with running_engine(uci) as engine, (tmp_path / "log").open("wb") as log:
             key = api.add_bouncer("router")
-            config.write(
+            config_edit.write(
                 {"secrets.crowdsec": {"password": "only-for-this-test", "bouncer_key": key}},
                 str(engine.directory / "config"),
                 notify=False,

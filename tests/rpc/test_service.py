@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dpi_dual import config
+from dpi_dual import config_edit
 from dpi_dual.rpc import service
 from dpi_dual.rpc.service import UNKNOWN, _is_done
 from lab.engine import running_engine
@@ -50,7 +50,7 @@ def test_an_engine_that_runs_is_told_to_read_its_settings_again(monkeypatch: pyt
     assert not service.reload_engine()
     with running_engine() as engine:
         monkeypatch.setattr(service, "ENGINE_SOCKET", str(engine.directory / "run" / "engine.sock"))
-        config.write({"correlation": {"window": 77}}, str(engine.directory / "config"), notify=False)
+        config_edit.write({"correlation": {"window": 77}}, str(engine.directory / "config"), notify=False)
         assert service.reload_engine()
         deadline = time.monotonic() + 60
         while engine.call("dpi.correlator", "tuning")["window"] != 77:

@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-from dpi_dual import config, paths
+from dpi_dual import config, config_edit, paths
 from dpi_dual.correlation.lapi import Endpoint, LapiError
 from dpi_dual.errors import QueryError
 
@@ -193,7 +193,7 @@ def _store(plain: Mapping[str, object], secrets: Mapping[str, object], config_di
             kept.chmod(0o600)
         for section, options in changes.items():
             if options:
-                config.write({section: options}, config_dir)
-    except (OSError, config.ConfigError) as error:
+                config_edit.write({section: options}, config_dir)
+    except (OSError, config_edit.ConfigError) as error:
         text = f"login and key were made, but cannot be stored: {error}"
         raise QueryError("write_failed", f"{text}; put that right and run this again with --force") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from dpi_dual import config
+from dpi_dual import config, config_edit
 from dpi_dual.correlation import answers
 from dpi_dual.correlation.actors import parse_network, shown
 from dpi_dual.correlation.events import plain
@@ -100,8 +100,8 @@ def decay(engine: Engine) -> Answer:
 async def _write(engine: Engine, changes: dict[str, dict[str, object]]) -> None:
     """Writes to UCI, and takes the new settings at once."""
     try:
-        await asyncio.to_thread(config.write, changes, engine.config_dir)
-    except config.ConfigError as error:
+        await asyncio.to_thread(config_edit.write, changes, engine.config_dir)
+    except config_edit.ConfigError as error:
         raise QueryError("bad_parameter", str(error)) from None
     except (OSError, ValueError) as error:
         raise QueryError("not_written", f"the configuration cannot be written: {error}") from None
@@ -150,8 +150,8 @@ def whitelist(engine: Engine) -> Answer:
 
 async def _change_whitelist(engine: Engine, add: list[str], remove: list[str]) -> None:
     try:
-        await asyncio.to_thread(config.change_list, "whitelist", "ip", add, remove, engine.config_dir)
-    except config.ConfigError as error:
+        await asyncio.to_thread(config_edit.change_list, "whitelist", "ip", add, remove, engine.config_dir)
+    except config_edit.ConfigError as error:
         raise QueryError("bad_parameter", str(error)) from None
     except (OSError, ValueError) as error:
         raise QueryError("not_written", f"the configuration cannot be written: {error}") from None
