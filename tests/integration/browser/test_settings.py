@@ -265,7 +265,7 @@ def test_who_only_looks_sees_all_but_secrets_and_changes_nothing(visit: Visit) -
     assert page.locator("[data-field*=_secret_], [data-field*=_forget_]").count() == 0
     editable = "#cbi-dpi-dual :is(input, select, textarea, button):not([type=hidden]):not(:disabled):visible"
     assert page.locator(editable).evaluate_all("all => all.map(one => one.outerHTML)") == []
-    assert page.get_by_role("button", name="Save", exact=True).is_disabled()
+    assert page.locator(".cbi-page-actions").count() == 0
     names = {
         path.rpartition(".")[0]
         for path in page.locator("[data-field]").evaluate_all("all => all.map(a => a.dataset.field)")

@@ -185,7 +185,7 @@ function addSection(parent, tab, of, alone) {
 		alone ? null : title, text).subsection;
 
 	if (many) {
-		section.addremove = true;
+		section.addremove = dpi.may_write();
 		section.anonymous = true;
 		section.nodescriptions = true;
 		section.sortable = of === 'modify';
@@ -280,6 +280,8 @@ return view.extend({
 		const s = m.section(form.NamedSection, 'settings', options.sections.settings.type);
 		const writable = dpi.may_write();
 		m.readonly = !writable;
+		if (!writable)
+			this.handleSave = this.handleSaveApply = this.handleReset = null;
 
 		TABS.forEach(([ tab, title ]) => s.tab(tab, title));
 		for (const [ tab, , sections ] of TABS) {
