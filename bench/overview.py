@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.row import Row
+from bench.wire import Listener
 from dpi_dual.engine.series import COLUMNS, KEEP_S, STEP_S, Series
 from dpi_dual.engine.state import State
 from lab.engine import ROOT, RunningEngine, running_engine
@@ -115,30 +115,13 @@ def _day_of_series(flash: Path, ram: Path) -> None:
     state.close()
 
 
-class _Listener:
-    """A unix socket in the place of an agent or an analyser."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(exist_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen(1)
-        self._listener.settimeout(60)
-
-    def accept(self) -> socket.socket:
-        return self._listener.accept()[0]
-
-    def close(self) -> None:
-        self._listener.close()
-
-
 @contextmanager
 def busy_engine() -> Iterator[RunningEngine]:
     """An engine with `FLOWS` flows, `ALERTS` records, a day of series and many problems, all with hostile names."""
     with tempfile.TemporaryDirectory(prefix="dpi-bench-") as name:
         place = Path(name)
         _day_of_series(place / "flash", place / "ram")
-        agents, analysers = _Listener(place / "a" / "agent.sock"), _Listener(place / "b" / "analyser.sock")
+        agents, analysers = Listener(place / "a" / "agent.sock"), Listener(place / "b" / "analyser.sock")
         missing = "".join(f"\tlist interface 'no-such-if-{number}'\n" for number in range(8))
         uci = (
             f"config global 'settings'\n\toption state_dir '{place}/flash'\n"
