@@ -71,6 +71,7 @@ def take(browser: Browser, lab: dict[str, Any], directory: Path) -> None:
             page.set_viewport_size({"width": width, "height": height})
             page.goto(f"{lab['url']}{LUCI}/{path}")
             ready(page)
+            page.mouse.move(0, 0)
             page.wait_for_load_state("networkidle")
             file = directory / f"{name}-{scheme}.png"
             picture = page.screenshot(path=file, animations="disabled")
