@@ -56,3 +56,15 @@ def test_an_engine_that_runs_is_told_to_read_its_settings_again(monkeypatch: pyt
         while engine.call("dpi.correlator", "tuning")["window"] != 77:
             assert time.monotonic() < deadline, "the settings are not taken"
             time.sleep(0.05)
+
+
+def test_what_the_init_script_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "init"
+    script.write_text("#!/bin/sh\necho 'dpi-dual: enabled is 0' >&2\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(service, "INIT_SCRIPT", str(script))
+    monkeypatch.setattr(service, "ENGINE_SOCKET", str(tmp_path / "engine.sock"))
+    monkeypatch.setattr(service, "PATIENCE_S", 3)
+    answer = service._act("start")
+    assert answer["code"] == "init_without_effect"
+    assert "does not run yet (dpi-dual: enabled is 0); see" in str(answer["error"])

@@ -70,7 +70,9 @@ def _act(action: str) -> dict[str, object]:
     answer: dict[str, object] = {"ok": done_as_asked, "running": now != 0, "action": action}
     if not done_as_asked:
         state = {"start": "does not run yet", "stop": "runs still"}.get(action, "has not been replaced yet")
-        answer["error"] = f"{INIT_SCRIPT} {action} was accepted, but the engine {state}; see logread -e dpi-dual"
+        said = done.stderr.decode("utf-8", "replace").strip()[-300:]
+        why = f" ({said})" if said else ""
+        answer["error"] = f"{INIT_SCRIPT} {action} was accepted, but the engine {state}{why}; see logread -e dpi-dual"
         answer["code"] = "init_without_effect"
     return answer
 

@@ -138,6 +138,7 @@ def test_switched_off_nothing_runs_and_switched_on_it_does(running: Router) -> N
     running.uci("set dpi-dual.settings.enabled=0")
     running.run("reload_config")
     eventually(lambda: not running.instance(), "the engine is gone")
+    eventually(lambda: "dpi-dual.settings.enabled is 0" in running.log(), "the log says why")
     running.uci("set dpi-dual.settings.enabled=1")
     running.run("reload_config")
     _answers(running)
