@@ -51,7 +51,7 @@ def umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
-def eventually(holds: Callable[[], Any], seconds: float = 60.0) -> Any:
+def eventually(holds: Callable[[], Any], seconds: float = 120.0) -> Any:
     until = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < until, "it did not come about"
@@ -77,9 +77,9 @@ def test_what_the_engine_makes_is_for_root_and_its_group_under_any_umask(tmp_pat
         stats = engine.directory / "stats"
         wanted = [stats / "dpi-flows.json", stats / "lan-clients.json", stats / "ip-reputation.json", textfile]
         eventually(lambda: all(path.exists() for path in wanted))
-        engine.process.terminate()
         socket_mode = mode(engine.directory / "run" / "engine.sock")
-        engine.process.wait(60)
+        engine.process.terminate()
+        engine.process.wait(120)
         assert (engine.directory / "state" / "state.db").exists()
         places = [*(engine.directory / name for name in ("run", "stats", "state")), *tmp_path.iterdir()]
         made = [path for place in places for path in (place, *place.rglob("*"))]
@@ -97,7 +97,8 @@ def test_what_the_analyser_makes_is_for_its_user_alone_under_any_umask(tmp_path:
         try:
             feeder.send(attack(1))
             eventually(lambda: (place / "analysis.jsonl").exists() and (place / "spool.bin").exists())
-            modes = {path.name: mode(path) for path in place.iterdir()}
+            # What is replaced has another name for a moment.
+            modes = {path.name: mode(path) for path in place.iterdir() if not path.name.endswith(".new")}
         finally:
             feeder.close()
     assert {SOCKET, "analysis.jsonl", "spool.bin"} <= set(modes)
@@ -213,20 +214,25 @@ def _children(parent: int) -> list[str]:
 
 
 def test_secrets_are_in_no_answer_log_file_or_process_list(secretive: RunningEngine) -> None:
+    pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed: no process would be given the password")
     seen: list[bytes] = []
 
     def is_told() -> bool:
         seen.extend(_processes(secretive.process.pid))
         told = json.dumps(secretive.call("dpi.status", "health"))
-        return "mqtt_down" in told and "export_failing" in told and "crowdsec" in told
+        began = any(b"export.mqtt_process" in text for text in seen)
+        return began and "mqtt_down" in told and "export_failing" in told
 
     eventually(is_told)
-    assert any(b"-c" in text or b"export" in text for text in seen), "no process of an export was seen"
+    assert any(b"export.mqtt_process" in text for text in seen), "the process that has the password was not seen"
     for obj, name in READ:
         seen.append(json.dumps(secretive.call(obj, name)).encode())
-    seen += [
-        path.read_bytes() for path in secretive.directory.rglob("*") if path.is_file() and "config" not in str(path)
+    files = [
+        path for path in secretive.directory.rglob("*") if "config" not in path.relative_to(secretive.directory).parts
     ]
+    for path in files:
+        with contextlib.suppress(OSError):  # no file, or one that was in the making
+            seen.append(path.read_bytes())
     for name, secret in SECRETS.items():
         assert not [text[:200] for text in seen if secret.encode() in text], name
 
