@@ -104,7 +104,7 @@ help:
 	@echo 'make test ARGS="-k mirror"   some of them'
 	@echo 'make lint                    ruff and mypy'
 	@echo 'make generate                what is made from the schemas: tables, pages of docs/, translations'
-	@echo 'make bench [ROW=ingest]      measurements against their baselines, bench/results.json'
+	@echo 'make bench [ROW=ingest]      measurements against their baselines, bench/results.json; CURVES=1: how it scales'
 	@echo 'make soak [MINUTES=20] [SEED=N]   traffic, attacks and a fault every 20 s; nothing may be lost'
 	@echo 'make fuzz [SECONDS=60] [TARGET=netifyd]   parsers of wire text, guided by coverage where atheris can be had'
 	@echo 'make panel                   the Streamlit panel; DPI_PANEL_URL= is the router'"'"'s address'
@@ -131,7 +131,7 @@ generate:
 
 bench:
 	@PYTHON=$(PYTHON) lab/bootstrap lab
-	@$(PY) -m bench $(if $(ROW),--row $(ROW))
+	@$(PY) -m bench $(if $(CURVES),--curves,$(if $(ROW),--row $(ROW))) $(if $(RECORD),--record)
 
 soak:
 	@PYTHON=$(PYTHON) lab/bootstrap lab test

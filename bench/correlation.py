@@ -14,52 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.row import Row
+from bench.wire import Analyser, alert, mitm_section
 from dpi_dual.correlation.reputation import Reputation
 from dpi_dual.engine.state import State
 from lab.engine import running_engine
 
-ALERTS, RATE = 1000, 100
+ROUNDS, ALERTS, RATE = 5, 400, 100
+PASSES = 5
 ADDRESSES = 100_000
-
-
-class _Analyser:
-    """The analyser's side of its socket, enough to send alerts and to be asked for context."""
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(0o750)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(directory / "analyser.sock"))
-        self._listener.listen(1)
-        self._listener.settimeout(30)
-
-    def __enter__(self) -> socket.socket:
-        self.engine, _ = self._listener.accept()
-        return self.engine
-
-    def __exit__(self, *_: object) -> None:
-        self.engine.close()
-        self._listener.close()
-
-
-def _event(number: int) -> bytes:
-    now = time.time()
-    event = {
-        "n": number,
-        "id": f"bench-{number:06d}",
-        "at": now,
-        "event": ("waf_alert", "waf_block", "scanner")[number % 3],
-        "client_ip": f"198.51.{100 + number % 50}.{number % 250}",
-        "client_port": 0,
-        "host": "www.example.com",
-        "path": f"/?id={number}",
-        "method": "GET",
-        "threat_score": 40 + number % 60,
-        "categories": ["sqli"],
-        "blocked": False,
-        "rule": "sqli-1",
-        "rules": [],
-    }
-    return json.dumps({"stream": "bench", "events": [event]}).encode() + b"\n"
+UPDATES = 20_000
 
 
 def _ask(sock: socket.socket, reader: Any, obj: str, method: str, **params: Any) -> dict[str, Any]:
@@ -68,27 +31,39 @@ def _ask(sock: socket.socket, reader: Any, obj: str, method: str, **params: Any)
     return answer
 
 
-def _latencies_ms() -> list[float]:
-    """From sending an alert to reading its record, over the sockets that the analyser and ubus use."""
-    taken: list[float] = []
+def _latencies_ms() -> tuple[list[list[float]], list[float]]:
+    """By round, from sending an alert to reading its record, over the sockets that the analyser and ubus use.
+
+    Beside them what asking alone takes.
+    """
+    rounds: list[list[float]] = []
+    asking: list[float] = []
     with tempfile.TemporaryDirectory(prefix="dpi-bench-") as place:
         buffer = Path(place) / "buffer"
-        analyser = _Analyser(buffer)
-        with running_engine(f"config mitm 'mitm'\n\toption buffer_dir '{buffer}'\n") as engine, analyser as link:
+        link = Analyser(buffer)
+        with running_engine(mitm_section(buffer)) as engine, link as analyser:
             control = socket.socket(socket.AF_UNIX)
             control.connect(str(engine.directory / "run" / "engine.sock"))
+            number = 0
             with control, control.makefile("rb") as reader:
-                due = time.monotonic()
-                for number in range(1, ALERTS + 1):
-                    time.sleep(max(0.0, due - time.monotonic()))
-                    due += 1 / RATE
-                    sent = time.monotonic()
-                    link.sendall(_event(number))
-                    ip = f"198.51.{100 + number % 50}.{number % 250}"
-                    while _ask(control, reader, "dpi.correlator", "timeline", ip=ip, limit=1)["total"] == 0:
-                        pass
-                    taken.append((time.monotonic() - sent) * 1000)
-    return taken
+                for _ in range(ROUNDS):
+                    taken: list[float] = []
+                    due = time.monotonic()
+                    for _ in range(ALERTS):
+                        number += 1
+                        time.sleep(max(0.0, due - time.monotonic()))
+                        due += 1 / RATE
+                        event = alert(number)
+                        sent = time.monotonic()
+                        analyser.send(event)
+                        asked = time.monotonic()
+                        found = _ask(control, reader, "dpi.correlator", "timeline", ip=event["client_ip"], limit=1)
+                        asking.append((time.monotonic() - asked) * 1000)
+                        while found["total"] == 0:
+                            found = _ask(control, reader, "dpi.correlator", "timeline", ip=event["client_ip"], limit=1)
+                        taken.append((time.monotonic() - sent) * 1000)
+                    rounds.append(taken)
+    return rounds, asking
 
 
 def _took_s(work: Callable[[], object]) -> float:
@@ -119,7 +94,7 @@ def _reputation() -> list[Row]:
         state.db.execute("COMMIT")
         gc.collect()
         times = []
-        for number in range(20_000):
+        for number in range(UPDATES):
             actor = actors[number * 7919 % ADDRESSES]
             began = time.perf_counter()
             reputation.add(actor, 1.0, "waf_alert", 1_800_000_100.0)
@@ -128,25 +103,35 @@ def _reputation() -> list[Row]:
         baseline_us = _baseline_us(state.db)
         now = 1_800_000_200.0
         # Nothing here gives way to the loop in between, so what each takes is a pause of it.
+        decay = statistics.median(_took_s(lambda: reputation.lower_all(0.5, now)) for _ in range(PASSES))
         passes = {
-            "decay pass": _took_s(lambda: reputation.lower_all(5.0, now)),
             "change of rate": _took_s(lambda: reputation.change_rate(7, 1800, now)),
             "the worst thousand": _took_s(lambda: reputation.worst(now, 1000)),
             "prune": _took_s(lambda: reputation.prune(now + 30 * 86_400)),
         }
+        # What a decay pass is that writes every row.
+        plain = _took_s(lambda: state.db.execute("UPDATE correlation_standing SET level = level - 0.001"))
         state.close()
-    longest_ms = max(passes.values()) * 1000
-    decay = passes["decay pass"]
+    longest_ms = max(decay, *passes.values()) * 1000
     return [
-        Row("reputation update, 100,000 addresses", update_us, "µs", baseline_us, "≤ 50", update_us <= 50),
-        Row("reputation decay pass", decay, "s", None, "≤ 0.5", decay <= 0.5),
-        Row("longest pause by reputations", longest_ms, "ms", None, "≤ 50", longest_ms <= 50),
+        Row(
+            *("reputation update, 100,000 addresses", update_us, "µs", baseline_us, "≤ 50", update_us <= 50),
+            *(UPDATES, "one indexed SQLite write"),
+        ),
+        Row("reputation decay pass", decay, "s", plain, "≤ 0.5", decay <= 0.5, PASSES, "an UPDATE of every row"),
+        Row(
+            *("longest pause by reputations", longest_ms, "ms", plain * 1000, "≤ 50", longest_ms <= 50),
+            *(1, "an UPDATE of every row"),
+        ),
     ]
 
 
 def measure() -> list[Row]:
-    taken = _latencies_ms()
-    p99 = statistics.quantiles(taken, n=100)[98]
-    median = statistics.median(taken)
-    row = Row(f"alert to record, {RATE}/s, p99", p99, "ms", median, "≤ 50 (baseline: median)", p99 <= 50)
+    rounds, asking = _latencies_ms()
+    p99 = statistics.median(_p99(taken) for taken in rounds)
+    row = Row(f"alert to record, {RATE}/s, p99", p99, "ms", _p99(asking), "≤ 50", p99 <= 50, ROUNDS, "asking, p99")
     return [row, *_reputation()]
+
+
+def _p99(taken: list[float]) -> float:
+    return statistics.quantiles(taken, n=100)[98]

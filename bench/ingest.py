@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import random
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ except ImportError:
     orjson = None
 
 from bench.row import Row
+from bench.wire import frame
 from dpi_dual.capture.agent import CHUNK, AgentClient
 from dpi_dual.capture.flows import FlowTable
 from dpi_dual.capture.framing import Framing
@@ -24,18 +26,13 @@ from dpi_dual.capture.summary import summarise
 TICKS, LIVE, NEW, ACTIVE = 4, 4000, 1200, 2500
 #: The engine makes its aggregates every 5 s.
 SUMMARIES_A_TICK = 3
-#: Rounds of both loops; the best of each counts, in processor time, so that a busy machine does not judge.
+#: Rounds of both loops in turn, in processor time, so that a busy machine judges as little as it can.
 ROUNDS = 15
 
 MEMORY_FLOWS = 10_000
 
 APPLICATIONS = ("Unknown", "netify.youtube", "netify.netflix", "netify.whatsapp", "netify.microsoft", "netify.akamai")
 PROTOCOLS = ((196, "HTTP/S", 443, 6), (5, "DNS", 53, 17), (188, "QUIC", 443, 17), (7, "HTTP", 80, 6))
-
-
-def _frame(message: dict[str, object]) -> bytes:
-    body = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-    return b'{"length": %d}\n%s' % (len(body), body)
 
 
 def announcement(number: int, at_ms: int, updated: bool = False, hosts: int = 900) -> bytes:
@@ -77,7 +74,7 @@ def announcement(number: int, at_ms: int, updated: bool = False, hosts: int = 90
     }
     if protocol == 196:
         flow["ssl"] = {"alpn": ["h2", "http/1.1"], "cipher_suite": "0x1302", "client_sni": host, "version": "0x0303"}
-    return _frame({"established": False, "flow": flow, "interface": "br-lan", "internal": True, "type": "flow"})
+    return frame({"established": False, "flow": flow, "interface": "br-lan", "internal": True, "type": "flow"})
 
 
 def counters(kind: str, number: int, at_ms: int, ticks: int) -> bytes:
@@ -94,7 +91,7 @@ def counters(kind: str, number: int, at_ms: int, ticks: int) -> bytes:
         "total_packets": 23 * ticks,
     }
     reason = {"reason": "expired"} if kind == "flow_purge" else {}
-    return _frame({"established": False, "flow": flow, "interface": "br-lan", "internal": True, **reason, "type": kind})
+    return frame({"established": False, "flow": flow, "interface": "br-lan", "internal": True, **reason, "type": kind})
 
 
 def stream() -> list[bytes]:
@@ -175,10 +172,12 @@ def measure() -> list[Row]:
     payloads = list(Framing().feed(b"".join(parts)))
     chunks = list(_chunks(parts))
     times = [(_ingest(chunks), _decode_only(payloads)) for _ in range(ROUNDS)]
-    ingest = len(payloads) / min(took for took, _ in times)
-    decoding = len(payloads) / min(took for _, took in times)
+    ingest = len(payloads) / statistics.median(took for took, _ in times)
+    decoding = len(payloads) / statistics.median(took for _, took in times)
+    ratio = statistics.median(decoded / taken for taken, decoded in times)
+    beside = "decoding alone"
     return [
-        Row("flow ingest", ingest, "messages/s", decoding, "≥ 30,000", ingest >= 30_000),
-        Row("flow ingest against decoding", ingest / decoding, "×", 1.0, "≥ 0.5", ingest / decoding >= 0.5),
+        Row("flow ingest", ingest, "messages/s", decoding, "≥ 30,000", ingest >= 30_000, ROUNDS, beside),
+        Row("flow ingest against decoding", ratio, "×", 1.0, "≥ 0.5", ratio >= 0.5, ROUNDS, beside),
         Row("flow table", per_flow, "bytes/flow", None, "≤ 1,200", per_flow <= 1200),
     ]

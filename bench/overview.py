@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.row import Row
-from bench.wire import Listener
+from bench.wire import HELLO, Listener, events, frame
 from dpi_dual.engine.series import COLUMNS, KEEP_S, STEP_S, Series
 from dpi_dual.engine.state import State
 from lab.engine import ROOT, RunningEngine, running_engine
@@ -33,11 +33,6 @@ PARTS = (
     ("dpi.correlator", "timeline"),
     ("dpi.correlator", "scorecard"),
 )
-
-
-def _frame(message: dict[str, object]) -> bytes:
-    body = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-    return b'{"length": %d}\n%s' % (len(body), body)
 
 
 def _flow(number: int) -> bytes:
@@ -63,7 +58,7 @@ def _flow(number: int) -> bytes:
         "other_type": "remote",
     }
     interface = ("tap0", "br-lan")[number % 2]
-    return _frame({"established": False, "flow": flow, "interface": interface, "internal": True, "type": "flow"})
+    return frame({"established": False, "flow": flow, "interface": interface, "internal": True, "type": "flow"})
 
 
 def _stats(number: int) -> bytes:
@@ -78,7 +73,7 @@ def _stats(number: int) -> bytes:
         "total_packets": 10**9 + 10**6,
     }
     interface = ("tap0", "br-lan")[number % 2]
-    return _frame({"established": False, "flow": flow, "interface": interface, "internal": True, "type": "flow_stats"})
+    return frame({"established": False, "flow": flow, "interface": interface, "internal": True, "type": "flow_stats"})
 
 
 def _alert(number: int) -> bytes:
@@ -98,7 +93,7 @@ def _alert(number: int) -> bytes:
         "rule": f"rule-{number}-" + "x" * 50,
         "rules": [],
     }
-    return json.dumps({"stream": "bench", "events": [event]}).encode() + b"\n"
+    return events(event)
 
 
 def _day_of_series(flash: Path, ram: Path) -> None:
@@ -134,7 +129,7 @@ def busy_engine() -> Iterator[RunningEngine]:
         with running_engine(uci) as engine:
             agent, analyser = agents.accept(), analysers.accept()
             with agent, analyser:
-                agent.sendall(_frame({"agent_version": "4.4.7", "type": "agent_hello"}))
+                agent.sendall(HELLO)
                 for number in range(FLOWS):
                     agent.sendall(_flow(number) + _stats(number))
                 for number in range(1, ALERTS + 1):
@@ -199,6 +194,24 @@ def measure() -> list[Row]:
     if not full:
         raise RuntimeError("the answer has not all its parts, so its weight says nothing")
     return [
-        Row("Overview poll", first / 1024, "KiB", separate / 1024, f"≤ {BUDGET_KIB}", first <= BUDGET_KIB * 1024),
-        Row("Overview poll, the next", following / 1024, "KiB", first / 1024, "≤ the first", following <= first),
+        Row(
+            "Overview poll",
+            first / 1024,
+            "KiB",
+            separate / 1024,
+            f"≤ {BUDGET_KIB}",
+            first <= BUDGET_KIB * 1024,
+            1,
+            "its parts asked one by one",
+        ),
+        Row(
+            "Overview poll, the next",
+            following / 1024,
+            "KiB",
+            first / 1024,
+            "≤ the first",
+            following <= first,
+            1,
+            "the first",
+        ),
     ]

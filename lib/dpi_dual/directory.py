@@ -6,8 +6,9 @@ import contextlib
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
@@ -70,12 +71,19 @@ def replace_file(directory: str, name: str, data: bytes | Iterable[bytes], mode:
 
 def replace_in(folder: int, name: str, data: bytes | Iterable[bytes], mode: int) -> None:
     """The same in an open directory."""
+    with replacing(folder, name, mode) as file:
+        file.writelines((data,) if isinstance(data, bytes) else data)
+
+
+@contextlib.contextmanager
+def replacing(folder: int, name: str, mode: int = FILE_MODE) -> Iterator[IO[bytes]]:
+    """The same for who writes in steps: the file takes its place at the end, if nothing was raised."""
     temporary = f".{name}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with open(os.open(temporary, flags, mode, dir_fd=folder), "wb") as file:  # noqa: PTH123 - by dir_fd
             os.fchmod(file.fileno(), mode)
-            file.writelines((data,) if isinstance(data, bytes) else data)
+            yield file
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):

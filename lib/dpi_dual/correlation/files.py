@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dpi_dual.config import defaults
 from dpi_dual.correlation.reputation import Reputation
 from dpi_dual.correlation.store import Store, timestamp
-from dpi_dual.directory import replace_file
+from dpi_dual.directory import private_directory, replacing
 from dpi_dual.model import Problem
 from dpi_dual.settings import Settings
 
@@ -56,17 +56,17 @@ class Files:
         yield "}\n" if mark == ", " else "{}\n"
 
     async def _texts(self, folder: str, name: str, texts: Iterable[str], end: str = "") -> None:
-        parts: list[bytes] = []
-        for text in texts:
-            parts.append(f"{text}{end}".encode("ascii"))
-            if len(parts) % STEP == 0:
-                await asyncio.sleep(0)
-        self._replace(folder, name, parts)
-
-    def _replace(self, folder: str, name: str, data: list[bytes]) -> None:
         path = f"{folder}/{name}"
         try:
-            replace_file(folder, name, data)
+            directory = private_directory(folder)
+            try:
+                with replacing(directory, name) as file:
+                    for count, text in enumerate(texts, 1):
+                        file.write(f"{text}{end}".encode("ascii"))
+                        if count % STEP == 0:
+                            await asyncio.sleep(0)
+            finally:
+                os.close(directory)
         except OSError as error:
             self._failures[path] = error.strerror or str(error)
         else:
