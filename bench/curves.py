@@ -169,7 +169,8 @@ class _Sender:
                 if len(spool) > MAX_EVENTS:
                     self._due.pop(spool.popleft())
                     self.dropped += 1
-            if spool and sent - self._acknowledged < WINDOW:
+            flying = sent - self._acknowledged
+            if spool and flying < WINDOW and (not flying or len(spool) >= BATCH):
                 numbers = [spool.popleft() for _ in range(min(BATCH, len(spool)))]
                 sent = numbers[-1]
                 self._analyser.send(*map(alert, numbers))
@@ -177,7 +178,7 @@ class _Sender:
             with self._room:
                 # Until there is room, or the next event is due.
                 next_s = 0.05 if spool or made == self._count else began + made / self._rate - time.monotonic()
-                if next_s > 0:
+                if next_s > 0 and sent - self._acknowledged == flying:
                     self._room.wait(next_s)
             if now - began > PATIENCE_S:
                 raise RuntimeError("the engine does not keep up")

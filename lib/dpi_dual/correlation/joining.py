@@ -76,7 +76,7 @@ class Joiner:
         """`found(record, flow)` is called when the flow that a record waits for is told of."""
         self._tables = tuple(tables)
         self._found = found
-        self._waiting: OrderedDict[tuple[str, int], tuple[float, list[int]]] = OrderedDict()
+        self._waiting: OrderedDict[tuple[str, int], tuple[float, tuple[int, ...]]] = OrderedDict()
         self.given_up = 0
 
     def exact(self, ip: str, port: int, at: float) -> Flow | None:
@@ -113,12 +113,12 @@ class Joiner:
         known = self._waiting.get(key)
         if known is not None:
             if len(known[1]) < 16:
-                known[1].append(record)
+                self._waiting[key] = (known[0], (*known[1], record))
             return
         if len(self._waiting) >= WAITING:
             self._waiting.popitem(last=False)
             self.given_up += 1
-        self._waiting[key] = (now, [record])
+        self._waiting[key] = (now, (record,))
 
     def expire(self, now: float, window_s: float) -> None:
         """Gives up on flows that nobody told of in `window_s`."""

@@ -20,8 +20,8 @@ KEPT = 1000
 STREAMS = 16
 EVENTS = ("waf_alert", "waf_block", "scanner", "brute_force", "rate_limit")
 MAX_RULES = 10
-#: A page of alerts: each takes four times its text while the answer is made.
-PAGE_BYTES = 96 * 1024
+#: A page of alerts stays below what ubus carries.
+PAGE_BYTES = 240 * 1024
 #: An analyser's clock may be off by so much before its times are replaced by ours.
 CLOCK_S = 3600.0
 

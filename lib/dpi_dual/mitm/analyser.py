@@ -261,13 +261,17 @@ class Analyser:
         engine.write(encode_line(message))
 
     def _pump(self) -> None:
-        """Sends events while the window has room; all that is not acknowledged stays in the spool."""
+        """Sends events while the window has room; all that is not acknowledged stays in the spool.
+
+        While some are on their way, others wait until they fill a batch: the engine reads only so many lines a second.
+        """
         if self._engine is None:
             return
         spool = self.analysis.spool
         while self._sent < spool.last:
             waiting = list(spool.after(self._sent, BATCH))
-            if not waiting or self._in_flight() >= WINDOW:
+            flying = self._in_flight()
+            if not waiting or flying >= WINDOW or (flying and len(waiting) < BATCH):
                 return
             self._sent = waiting[-1][0]
             self._send({"stream": spool.stream, "events": [{"n": number, **event} for number, event in waiting]})
