@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from dpi_dual.export import eve
+from dpi_dual.processes import own_program
 from lab.engine import RunningEngine, running_engine
 from tests.cli.agent import FLOWS
 
@@ -301,3 +302,24 @@ def test_the_engine_itself_loads_neither_paho_nor_openssl(agent_socket: Path, ma
         maps = Path(f"/proc/{engine.process.pid}/maps").read_text()
     assert "libssl" not in maps
     assert eve.timestamp(0.5) == "1970-01-01T00:00:00.500000+0000"
+
+
+@pytest.mark.usefixtures("paho")
+def test_thousands_of_messages_are_all_acknowledged(make_broker: Callable[..., Any]) -> None:
+    broker = make_broker()
+    settings = {"host": "127.0.0.1", "port": broker.port, "tls": False, "user": "", "password": ""}
+    lines = [json.dumps({**settings, "topic": "t", "sensor": "s"})]
+    lines += [json.dumps([number, "t/s/threat", "{}"]) for number in range(1, 5001)]
+    done = subprocess.run(
+        [*own_program("dpi_dual.export.mqtt_process")],
+        input="\n".join(lines) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    acknowledged = [words[1] for words in said if words[0] == "ack"]
+    # The last of them may be on their way while the process says goodbye.
+    assert len(acknowledged) == len(set(acknowledged)) >= 4950
+    assert set(acknowledged) <= set(range(1, 5001))

@@ -27,7 +27,9 @@ class Publisher:
     """One connection that paho keeps up; `main` feeds it."""
 
     def __init__(self, mqtt: Any, settings: dict[str, Any]) -> None:
+        #: paho's number of a message → ours; 0: one of our own. And those acknowledged before we knew paho's number.
         self._numbers: dict[int, int] = {}
+        self._early: set[int] = set()
         self._lock = threading.Lock()
         self._room = threading.Semaphore(IN_FLIGHT)
         self._status = f"{settings['topic']}/{settings['sensor']}/status"
@@ -53,7 +55,9 @@ class Publisher:
             say("down", f"the broker refused: {reason}")
             return
         say("up")
-        client.publish(self._status, '{"state": "online"}', qos=1, retain=True)
+        online = client.publish(self._status, '{"state": "online"}', qos=1, retain=True)
+        with self._lock:
+            self._numbers[online.mid] = 0
 
     def _unreached(self, client: Any, data: Any) -> None:
         # paho-mqtt keeps the reason to itself.
@@ -63,18 +67,29 @@ class Publisher:
         say("down", "the connection was lost")
 
     def _published(self, client: Any, data: Any, mid: int, *more: Any) -> None:
+        # paho calls this with its own lock held, which its `publish` takes as well: ours is never held around that.
         with self._lock:
-            number = self._numbers.pop(mid, 0)
+            number = self._numbers.pop(mid, None)
+            if number is None:
+                self._early.add(mid)
         if number:
-            say("ack", number)
-            self._room.release()
+            self._done(number)
+
+    def _done(self, number: int) -> None:
+        say("ack", number)
+        self._room.release()
 
     def publish(self, number: int, topic: str, payload: str) -> None:
         """Waits while too much is under way."""
         self._room.acquire()
+        sent = self._client.publish(topic, payload, qos=1)
         with self._lock:
-            sent = self._client.publish(topic, payload, qos=1)
-            self._numbers[sent.mid] = number
+            early = sent.mid in self._early
+            self._early.discard(sent.mid)
+            if not early:
+                self._numbers[sent.mid] = number
+        if early:
+            self._done(number)
 
     def close(self) -> None:
         """Says goodbye, if there is a broker to hear it."""
