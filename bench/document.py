@@ -192,11 +192,17 @@ def written() -> dict[Path, str]:
 
 
 def record(name: str, data: dict[str, Any]) -> None:
-    """Keeps what was taken, and makes the page and its charts anew; curves that were not taken stay."""
+    """Keeps what was taken, and makes the page and its charts anew; what was not taken again stays."""
     RECORDED.mkdir(exist_ok=True)
     path = RECORDED / name
-    if "curves" in data and path.exists():
-        data = {**data, "curves": {**json.loads(path.read_text())["curves"], **data["curves"]}}
+    if path.exists():
+        before = json.loads(path.read_text())
+        if "curves" in data:
+            data = {**data, "curves": {**before["curves"], **data["curves"]}}
+        else:
+            again = {row["name"]: row for row in data["rows"]}
+            kept = [again.pop(row["name"], row) for row in before["rows"]]
+            data = {**data, "rows": [*kept, *again.values()]}
     path.write_text(json.dumps(data, indent=1) + "\n")
     if all((RECORDED / other).exists() for other in ("curves.json", "rows.json")):
         for file, content in written().items():

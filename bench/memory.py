@@ -1,4 +1,4 @@
-"""The engine's resident memory with 10,000 live flows of 500 clients, and whether it stays there."""
+"""The engine's resident memory with 10,000 live flows of 500 clients, then with alerts and threats full as well."""
 
 from __future__ import annotations
 

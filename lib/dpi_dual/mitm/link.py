@@ -13,7 +13,7 @@ import sqlite3
 import stat
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +33,8 @@ PUBLISH_S = 2.0
 PRUNE_S = 600.0
 #: Lines a second that we are willing to read; above it the analyser waits, and its spool takes what comes.
 LINES_S = 200.0
+#: So much is read at a time.
+READ_AHEAD = 64 * 1024
 #: Both below what a plugin waits for the engine (`rpc.plugin.ENGINE_TIMEOUT_S`): else it would take us for hung.
 QUERY_TIMEOUT_S = 10.0
 REPLAY_TIMEOUT_S = 13.0
@@ -67,6 +69,17 @@ def _counts(given: object, most: int) -> dict[str, int]:
     return {
         "".join(char if char.isprintable() else "." for char in str(name)[:255]): _count(value) for name, value in pairs
     }
+
+
+async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Whole lines; `readline` would let a megabyte of a burst pile up before it makes the analyser wait."""
+    rest = b""
+    while data := await reader.read(READ_AHEAD):
+        *lines, rest = (rest + data).split(b"\n")
+        if len(rest) > MAX_LINE or any(len(line) > MAX_LINE for line in lines):
+            raise ValueError(f"a line of more than {MAX_LINE} bytes")
+        for line in lines:
+            yield line
 
 
 class MitmLink:
@@ -152,7 +165,7 @@ class MitmLink:
         try:
             if not stat.S_ISSOCK(os.fstat(place).st_mode):
                 raise ValueError(f"{path} is not a socket")
-            return await asyncio.open_unix_connection(f"/proc/self/fd/{place}", limit=MAX_LINE)
+            return await asyncio.open_unix_connection(f"/proc/self/fd/{place}", limit=READ_AHEAD)
         finally:
             os.close(place)
 
@@ -160,7 +173,7 @@ class MitmLink:
         self._writer = writer
         self._send({"policy": self._policy()})
         allowance, at = LINES_S, time.monotonic()
-        while line := await reader.readline():
+        async for line in _lines(reader):
             now = time.monotonic()
             allowance = min(allowance + (now - at) * LINES_S, LINES_S) - 1
             at = now
