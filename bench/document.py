@@ -120,6 +120,10 @@ def _number(value: float) -> str:
     return f"{value:,}"
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def table(curve: str, points: Points) -> str:
     """A curve's points as Markdown."""
     columns = COLUMNS[curve]
@@ -139,11 +143,11 @@ def rows_table(rows: Sequence[dict[str, Any]]) -> str:
     """The bench's rows as Markdown."""
     lines = ["| what | median | baseline | | budget | repeats | |", "|---|---:|---:|---|---|---:|---|"]
     for row in rows:
-        baseline = "" if row["baseline"] is None else f"{row['baseline']:.4g}"
+        baseline = "" if row["baseline"] is None else _short(row["baseline"])
         beside = f"{row['unit']}; baseline: {row['beside']}" if row["beside"] and baseline else row["unit"]
         verdict = "kept" if row["ok"] else "**missed**"
         lines.append(
-            f"| {row['name']} | {row['value']:.4g} | {baseline} | {beside} | {row['budget']} | {row['repeats']} |"
+            f"| {row['name']} | {_short(row['value'])} | {baseline} | {beside} | {row['budget']} | {row['repeats']} |"
             f" {verdict if row['budget'] else ''} |"
         )
     return "\n".join(lines)

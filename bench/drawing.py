@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 680, 340
-LEFT, RIGHT, TOP, BOTTOM = 74, 16, 44, 78
+LEFT, RIGHT, TOP, BOTTOM = 74, 32, 44, 78
 
 #: How the lines of one chart differ: dashes, and the mark at each point.
 DASHES = ("", "7 4", "2 4")
