@@ -86,11 +86,11 @@ def disk_full(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
 def disk_frozen(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
     """Every write waits, as on a worn flash chip that tidies up."""
     enter = ["nsenter", f"--target={lab.process.pid}", "--mount", "fsfreeze"]
-    os.spawnvp(os.P_WAIT, "nsenter", [*enter, "--freeze", str(lab.disk)])
+    subprocess.run([*enter, "--freeze", str(lab.disk)], check=True)
     try:
         yield
     finally:
-        os.spawnvp(os.P_WAIT, "nsenter", [*enter, "--unfreeze", str(lab.disk)])
+        subprocess.run([*enter, "--unfreeze", str(lab.disk)], check=True)
 
 
 def tap_deleted(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
