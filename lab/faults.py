@@ -17,16 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lab.isolated import IsolatedLab, IsolatedLabError, eventually
+from lab.isolated import IsolatedLab, IsolatedLabError
 from lab.network import WAN_INTERFACE
 from lab.origin import SHOP
 from lab.record import ROOT
+from lab.waiting import STARTING, eventually, seconds_until
 
 #: How long a fault lasts that does not end by itself.
 LASTS_S = 6.0
-
-#: How long a killed service may take to be started again, by the supervisor or by mitmdump.
-RESPAWN_S = 30.0
 
 Cause = Callable[[IsolatedLab, random.Random], Iterator[None]]
 
@@ -35,11 +33,11 @@ def kill(service: str) -> Cause:
     """SIGKILL: nothing is closed, nothing said."""
 
     def cause(lab: IsolatedLab, _: random.Random) -> Iterator[None]:
-        eventually(f"{service} runs", lambda: lab.pid(service), RESPAWN_S)
+        eventually(f"{service} runs", lambda: lab.pid(service))
         before = lab.pid(service)
         os.kill(before, signal.SIGKILL)
         yield
-        eventually(f"another {service}", lambda: lab.pid(service) not in (0, before), RESPAWN_S)
+        eventually(f"another {service}", lambda: lab.pid(service) not in (0, before))
 
     return cause
 
@@ -240,6 +238,12 @@ def fault(lab: IsolatedLab, name: str, chance: random.Random) -> Iterator[None]:
         yield
     finally:
         next(steps, None)
+
+
+def seconds_to_recover(lab: IsolatedLab, since: float, patience_s: float) -> float:
+    """Waits until all is as `recovered` wants it, and says how long that took; raises `NeverError`."""
+    not_yet = (*STARTING, IsolatedLabError)
+    return seconds_until("all runs again", lambda: recovered(lab, since), patience_s, not_yet)
 
 
 def recovered(lab: IsolatedLab, since: float) -> bool:

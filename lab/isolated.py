@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 from lab import record
 from lab.clock import CLOCK_VARIABLE, faketime_library
-from lab.gateway.client import CallError, Client
+from lab.gateway.client import Client
 from lab.record import ROOT
 from lab.supervisor import order
 
@@ -141,20 +141,6 @@ def children(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").glob("*/children") if pid else ():
         found += [int(child) for child in task.read_text().split()]
     return found
-
-
-def eventually(what: str, condition: Callable[[], Any], patience_s: float) -> float:
-    """Waits until a condition holds, and says how long that took; `IsolatedLabError` when it never does."""
-    began = time.monotonic()
-    last: object = None
-    while time.monotonic() - began < patience_s:
-        try:
-            if last := condition():
-                return time.monotonic() - began
-        except (CallError, OSError, KeyError, IsolatedLabError) as error:
-            last = error
-        time.sleep(0.2)
-    raise IsolatedLabError(f"not within {patience_s:g} s: {what} ({last})")
 
 
 @contextmanager

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from lab.clock import faketime_library
-from lab.faults import AT_ONCE, FAULTS, LASTS_S, fault, filters, recovered
+from lab.faults import AT_ONCE, FAULTS, LASTS_S, fault, filters, seconds_to_recover
 from lab.gateway.client import CallError
-from lab.isolated import IsolatedLab, IsolatedLabError, eventually, isolated_lab, why_not
+from lab.isolated import IsolatedLab, IsolatedLabError, isolated_lab, why_not
 from lab.network import LAN_INTERFACE
+from lab.waiting import NeverError
 
 EVERY_S = 20.0
 RECOVERY_S = 60.0
@@ -164,7 +165,7 @@ class Soak:
     def run(self, seconds: float) -> None:
         """Faults until the time is over, then the checks of the end."""
         since = time.time() - 10
-        eventually("everything runs", lambda: recovered(self._lab, since), RECOVERY_S)
+        seconds_to_recover(self._lab, since, RECOVERY_S)
         for round_, name in self._order():
             self._one(round_, name)
             if time.monotonic() - self._began >= seconds:
@@ -187,8 +188,8 @@ class Soak:
             with fault(self._lab, name, self._chance):
                 self._busy(0 if name in AT_ONCE else LASTS_S, round_)
             since = time.time()
-            took = eventually("all runs again", lambda: recovered(self._lab, since), RECOVERY_S)
-        except IsolatedLabError as error:
+            took = seconds_to_recover(self._lab, since, RECOVERY_S)
+        except (IsolatedLabError, NeverError) as error:
             self.problems.append(f"{name}: {error}")
             self.say(f"{name}: {error}")
         else:
@@ -277,7 +278,7 @@ def main(argv: list[str]) -> int:
         with isolated_lab(directory, "--checkpoint", str(CHECKPOINT_S)) as lab:
             soak = Soak(lab, random.Random(seed), names)
             soak.run(options.minutes * 60)
-    except IsolatedLabError as error:
+    except (IsolatedLabError, NeverError) as error:
         print(f"soak: {error}", file=sys.stderr)
         print(f"soak: the lab's own words are in {directory / 'lab.log'}", file=sys.stderr)
         return 1

@@ -12,8 +12,7 @@ import socket
 import sqlite3
 import stat
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from dpi_dual.rest.request import read
 from dpi_dual.rest.throttle import Throttle
 from dpi_dual.rpc.signatures import methods
 from lab.engine import RunningEngine, running_engine
+from lab.waiting import eventually
 from tests.mitm.feeder import Feeder, attack, settings_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,14 +49,6 @@ def umask(mask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-def eventually(holds: Callable[[], Any], seconds: float = 120.0) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < until, "it did not come about"
-        time.sleep(0.1)
-    return found
 
 
 def mode(path: Path) -> int:
@@ -76,7 +68,7 @@ def test_what_the_engine_makes_is_for_root_and_its_group_under_any_umask(tmp_pat
     with umask(mask), running_engine(uci) as engine:
         stats = engine.directory / "stats"
         wanted = [stats / "dpi-flows.json", stats / "lan-clients.json", stats / "ip-reputation.json", textfile]
-        eventually(lambda: all(path.exists() for path in wanted))
+        eventually("the files are there", lambda: all(path.exists() for path in wanted))
         socket_mode = mode(engine.directory / "run" / "engine.sock")
         engine.process.terminate()
         engine.process.wait(120)
@@ -96,7 +88,10 @@ def test_what_the_analyser_makes_is_for_its_user_alone_under_any_umask(tmp_path:
         feeder = Feeder(place, policies.of_settings(settings_for(place)), new_key())
         try:
             feeder.send(attack(1))
-            eventually(lambda: (place / "analysis.jsonl").exists() and (place / "spool.bin").exists())
+            eventually(
+                "the log and the spool are there",
+                lambda: (place / "analysis.jsonl").exists() and (place / "spool.bin").exists(),
+            )
             # What is replaced has another name for a moment.
             modes = {path.name: mode(path) for path in place.iterdir() if not path.name.endswith(".new")}
         finally:
@@ -223,7 +218,7 @@ def test_secrets_are_in_no_answer_log_file_or_process_list(secretive: RunningEng
         began = any(b"export.mqtt_process" in text for text in seen)
         return began and "mqtt_down" in told and "export_failing" in told
 
-    eventually(is_told)
+    eventually("health tells it", is_told)
     assert any(b"export.mqtt_process" in text for text in seen), "the process that has the password was not seen"
     for obj, name in READ:
         seen.append(json.dumps(secretive.call(obj, name)).encode())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from lab import crowdsec as lab
 from lab.crowdsec import LocalApi, running_crowdsec
 from lab.engine import RunningEngine, running_engine
+from lab.waiting import eventually
 
 pytestmark = pytest.mark.skipif(bool(lab.missing()), reason=lab.missing())
 
@@ -36,13 +36,6 @@ class Router:
         return [decision["value"] for alert in alerts for decision in alert["decisions"]]
 
 
-def until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def router() -> Iterator[Router]:
     with running_crowdsec() as api:
@@ -60,7 +53,7 @@ def router() -> Iterator[Router]:
             )
             engine.process.send_signal(signal.SIGHUP)
             found = Router(engine, api)
-            until(lambda: found.ask("stats")["crowdsec"]["state"] == "connected", "CrowdSec is connected")
+            eventually("CrowdSec is connected", lambda: found.ask("stats")["crowdsec"]["state"] == "connected")
             yield found
 
 
@@ -79,10 +72,10 @@ def state(router: Router, number: int) -> tuple[str, str]:
 
 def test_reputation_crosses_the_threshold_and_one_decision_is_in_lapi(router: Router) -> None:
     record = hit(router, "198.51.100.21")
-    until(lambda: state(router, record["id"]) == ("crowdsec_ban", "banned"), "the record says that it is banned")
+    eventually("the record says that it is banned", lambda: state(router, record["id"]) == ("crowdsec_ban", "banned"))
     assert router.listed().count("198.51.100.21") == 1
     hit(router, "198.51.100.21", 5)
-    until(lambda: router.ask("stats")["crowdsec"]["queued"] == 0, "nothing waits")
+    eventually("nothing waits", lambda: router.ask("stats")["crowdsec"]["queued"] == 0)
     assert router.listed().count("198.51.100.21") == 1
     assert router.ask("context", ip="198.51.100.21")["crowdsec"]["banned"]
     assert "198.51.100.21" in [ban["target"] for ban in router.ask("bans")["bans"]]
@@ -90,13 +83,13 @@ def test_reputation_crosses_the_threshold_and_one_decision_is_in_lapi(router: Ro
     assert "198.51.100.21" not in router.listed()
     assert state(router, record["id"]) == ("acknowledged", "unbanned")
     hit(router, "198.51.100.21", 1)  # a person undid it: no new crossing, no new ban
-    until(lambda: router.ask("stats")["crowdsec"]["queued"] == 0, "nothing waits")
+    eventually("nothing waits", lambda: router.ask("stats")["crowdsec"]["queued"] == 0)
     assert "198.51.100.21" not in router.listed()
 
 
 def test_an_ipv6_attacker_is_banned_as_a_range(router: Router) -> None:
     record = hit(router, "2001:db8:ffff::7")
-    until(lambda: state(router, record["id"])[1] == "banned", "banned")
+    eventually("banned", lambda: state(router, record["id"])[1] == "banned")
     assert "2001:db8:ffff::/64" in router.listed()
     assert router.ask("unban", ip="2001:db8:ffff::99")["removed"] >= 1
     assert "2001:db8:ffff::/64" not in router.listed()
@@ -110,7 +103,7 @@ def test_whitelisted_sources_are_never_banned_by_any_path(router: Router) -> Non
     assert router.ask("ban", ip="198.51.100.33")["code"] == "never_banned"
     assert router.ask("ban", ip="198.51.100.0/24")["code"] == "never_banned"
     hit(router, "192.168.1.50", 8)
-    until(lambda: router.ask("stats")["crowdsec"]["queued"] == 0, "nothing waits")
+    eventually("nothing waits", lambda: router.ask("stats")["crowdsec"]["queued"] == 0)
     assert not {"198.51.100.33", "192.168.1.50", "198.51.100.0/24"} & set(router.listed())
 
 
@@ -132,14 +125,14 @@ def test_with_lapi_down_an_error_is_an_error_and_what_waits_is_sent_afterwards(r
         assert state(router, record["id"])[1] == "queued"
     finally:
         router.api.start()
-    until(lambda: state(router, record["id"]) == ("crowdsec_ban", "banned"), "sent afterwards")
+    eventually("sent afterwards", lambda: state(router, record["id"]) == ("crowdsec_ban", "banned"))
     assert "198.51.100.121" in router.listed()
     assert "198.51.100.120" not in router.listed()
 
 
 def test_a_decision_made_elsewhere_is_an_event(router: Router) -> None:
     router.api.cscli("decisions", "add", "-i", "198.51.100.140", "-d", "1h", "-R", "elsewhere")
-    until(lambda: router.ask("timeline", ip="198.51.100.140")["total"], "the decision is a record")
+    eventually("the decision is a record", lambda: router.ask("timeline", ip="198.51.100.140")["total"])
     (record,) = router.ask("timeline", ip="198.51.100.140")["threats"]
     assert (record["event_type"], record["state"]) == ("crowdsec_ban", "crowdsec_ban")
     assert router.ask("reputation", ip="198.51.100.140")["score"] == 30
@@ -154,9 +147,9 @@ def test_whitelisted_while_the_question_waited_is_not_left_banned(router: Router
         assert state(router, record["id"])[1] == "queued"
         file.write_text(before + "config whitelist 'whitelist'\n\tlist ip '198.51.100.150'\n")
         router.engine.process.send_signal(signal.SIGHUP)
-        until(lambda: "198.51.100.150" in router.ask("whitelist")["whitelist"], "the whitelist is in force")
+        eventually("the whitelist is in force", lambda: "198.51.100.150" in router.ask("whitelist")["whitelist"])
     finally:
         router.api.start()
-    until(lambda: state(router, record["id"])[1] == "whitelisted", "the record says so")
-    until(lambda: "198.51.100.150" not in router.listed(), "the ban is lifted")
+    eventually("the record says so", lambda: state(router, record["id"])[1] == "whitelisted")
+    eventually("the ban is lifted", lambda: "198.51.100.150" not in router.listed())
     file.write_text(before)

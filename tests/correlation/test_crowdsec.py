@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from dpi_dual.correlation.crowdsec import Ban, CrowdSec, CrowdsecError, Decision
 from dpi_dual.settings import Crowdsec, CrowdsecSecrets
 from lab import crowdsec as lab
 from lab.crowdsec import LocalApi, running_crowdsec
+from lab.waiting import eventually_async
 
 pytestmark = pytest.mark.skipif(bool(lab.missing()), reason=lab.missing())
 
@@ -74,13 +75,6 @@ class Router:
 
     def codes(self) -> set[str]:
         return {problem.code for problem in self.crowdsec.problems()}
-
-
-async def eventually(true: Callable[[], object], within_s: float = 60.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        await asyncio.sleep(0.02)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -149,7 +143,7 @@ def test_alerts_leave_the_decision_to_the_profiles_unless_told_otherwise(api: Lo
             crowdsec.alert("198.51.100.1", "waf_block", "sqli", meta=meta, reference="record 1", events=3)
             crowdsec.alert("198.51.100.2", "waf_block", "sqli", mode="decision", duration_s=90, reference="record 2")
             crowdsec.alert("198.51.100.3", "waf_alert", "odd", mode="record", reference="record 3")
-            await eventually(lambda: len(router.delivered) == 3)
+            await eventually_async("three were delivered", lambda: len(router.delivered) == 3)
 
     run(scenario())
     by_profile, by_us, recorded = sorted(router.delivered, key=lambda delivery: delivery.reference)
@@ -183,11 +177,11 @@ def test_what_others_decide_is_followed_and_what_was_there_before_is_silent(api:
 
     async def scenario() -> None:
         async with router.running() as crowdsec:
-            await eventually(lambda: crowdsec.lookup("192.0.2.1"))
+            await eventually_async("192.0.2.1 is decided about", lambda: crowdsec.lookup("192.0.2.1"))
             api.cscli("decisions", "add", "--range", "192.0.2.64/26", "--duration", "1h", "--type", "captcha")
-            await eventually(lambda: crowdsec.lookup("192.0.2.65"))
+            await eventually_async("192.0.2.65 is decided about", lambda: crowdsec.lookup("192.0.2.65"))
             api.cscli("decisions", "delete", "--ip", "192.0.2.1")
-            await eventually(lambda: crowdsec.lookup("192.0.2.1") is None)
+            await eventually_async("192.0.2.1 is no longer decided about", lambda: crowdsec.lookup("192.0.2.1") is None)
 
     run(scenario())
     changes = [(change, decision.value, decision.type) for change, decision in router.decided]
@@ -200,12 +194,16 @@ def test_a_ban_runs_out_and_the_shorter_of_two_does_not_end_the_longer(api: Loca
 
     async def scenario() -> None:
         async with router.running() as crowdsec:
-            await eventually(lambda: router.counter("crowdsec_full_loads"))
+            await eventually_async("all decisions are loaded", lambda: router.counter("crowdsec_full_loads"))
             await crowdsec.ban("192.0.2.9", 600, "long")
             await crowdsec.ban("192.0.2.9", 2, "short")
             await crowdsec.ban("192.0.2.10", 2, "short")
-            await eventually(lambda: crowdsec.lookup("192.0.2.10") is None)
-            await eventually(lambda: ("deleted", "192.0.2.10") in [(c, d.value) for c, d in router.decided])
+            await eventually_async(
+                "192.0.2.10 is no longer decided about", lambda: crowdsec.lookup("192.0.2.10") is None
+            )
+            await eventually_async(
+                "its end was told", lambda: ("deleted", "192.0.2.10") in [(c, d.value) for c, d in router.decided]
+            )
             held = crowdsec.lookup("192.0.2.9")
             assert held is not None and held.until_at > time.time() + 300
 
@@ -226,12 +224,12 @@ def test_a_stopped_local_api_blocks_nothing_and_gets_everything_later(api: Local
             with pytest.raises(CrowdsecError) as down:
                 await crowdsec.ban("203.0.113.2", 3600, "now")
             assert down.value.code == "crowdsec_unreachable"
-            await eventually(lambda: router.counter("crowdsec_retries") >= 2)
+            await eventually_async("it tries again", lambda: router.counter("crowdsec_retries") >= 2)
             assert router.delivered == [] and crowdsec.status()["queued"] == 200
             assert crowdsec.status()["state"] == "unreachable" and "crowdsec_unreachable" in router.codes()
             api.start()
-            await eventually(lambda: len(router.delivered) == 200)
-            await eventually(lambda: router.codes() == set())
+            await eventually_async("all were delivered", lambda: len(router.delivered) == 200)
+            await eventually_async("nothing is wrong any more", lambda: router.codes() == set())
 
     run(scenario())
     # Each once; one that LAPI was too busy for is asked for again after those behind it.
@@ -249,7 +247,7 @@ def test_a_flood_of_alerts_does_not_become_a_flood_of_attempts(api: LocalApi) ->
     async def scenario() -> None:
         async with router.running() as crowdsec:
             crowdsec.alert("198.51.100.0", "waf_block", "x")
-            await eventually(lambda: router.counter("crowdsec_retries"))
+            await eventually_async("it tries again", lambda: router.counter("crowdsec_retries"))
             for number in range(1, 200):
                 crowdsec.alert(f"198.51.100.{number}", "waf_block", "x")
                 await asyncio.sleep(0)
@@ -259,7 +257,7 @@ def test_a_flood_of_alerts_does_not_become_a_flood_of_attempts(api: LocalApi) ->
             assert crowdsec.status()["queued"] == 0
             api.start()
             crowdsec.alert("198.51.100.7", "waf_block", "x")
-            await eventually(lambda: crowdsec.status()["queued"] == 0)
+            await eventually_async("nothing waits", lambda: crowdsec.status()["queued"] == 0)
 
     run(scenario())
     assert set(listed(api)) == {"198.51.100.7"}
@@ -277,7 +275,7 @@ def test_a_ban_that_waits_is_withdrawn_by_unban(api: LocalApi) -> None:
                 await crowdsec.unban("198.51.100.1")
             assert [(d.reference, d.error[:9]) for d in router.delivered] == [("a", "withdrawn")]
             api.start()
-            await eventually(lambda: len(router.delivered) == 2)
+            await eventually_async("two were delivered", lambda: len(router.delivered) == 2)
 
     run(scenario())
     assert set(listed(api)) == {"198.51.100.2"}
@@ -337,7 +335,10 @@ def test_wrong_credentials_are_said_and_the_right_ones_help_at_once(api: LocalAp
     async def scenario() -> None:
         async with router.running() as crowdsec:
             crowdsec.alert("198.51.100.1", "waf_block", "x")
-            await eventually(lambda: {"crowdsec_machine_refused", "crowdsec_bouncer_refused"} <= router.codes())
+            await eventually_async(
+                "both refusals are said",
+                lambda: {"crowdsec_machine_refused", "crowdsec_bouncer_refused"} <= router.codes(),
+            )
             with pytest.raises(CrowdsecError) as refused:
                 await crowdsec.ban("203.0.113.1", 60, "x")
             assert refused.value.code == "crowdsec_refused" and "dpi-dualctl crowdsec setup" in refused.value.message
@@ -345,8 +346,8 @@ def test_wrong_credentials_are_said_and_the_right_ones_help_at_once(api: LocalAp
             text = f"{crowdsec.problems()} {crowdsec.status()} {refused.value.message}"
             assert "wrong-password" not in text and "no-such-key" not in text
             crowdsec.reconfigure(router.settings, CrowdsecSecrets(PASSWORD, api.add_bouncer("b")))
-            await eventually(lambda: len(router.delivered) == 1)
-            await eventually(lambda: router.codes() == set())
+            await eventually_async("one was delivered", lambda: len(router.delivered) == 1)
+            await eventually_async("nothing is wrong any more", lambda: router.codes() == set())
 
     run(scenario())
 
@@ -385,17 +386,19 @@ def test_a_local_api_with_an_empty_database_is_refused_until_it_knows_us_then_re
 
     async def scenario() -> None:
         async with router.running() as crowdsec:
-            await eventually(lambda: router.counter("crowdsec_full_loads"))
+            await eventually_async("all decisions are loaded", lambda: router.counter("crowdsec_full_loads"))
             await crowdsec.ban("203.0.113.1", 3600, "x")
             api.stop()
             api.forget()
             api.start()
-            await eventually(lambda: "crowdsec_bouncer_refused" in router.codes())
+            await eventually_async("the refusal is said", lambda: "crowdsec_bouncer_refused" in router.codes())
             assert crowdsec.lookup("203.0.113.1") is not None  # what was known stays known meanwhile
             api.add_machine("router", PASSWORD)
             api.cscli("bouncers", "add", "b", "-k", key)
             crowdsec.reconfigure(Crowdsec(api.url + "/", "router", "profile"), router.secrets)
-            await eventually(lambda: crowdsec.lookup("203.0.113.1") is None)
+            await eventually_async(
+                "203.0.113.1 is no longer decided about", lambda: crowdsec.lookup("203.0.113.1") is None
+            )
             assert [change for change, _ in router.decided] == ["new", "deleted"]
             await crowdsec.ban("203.0.113.2", 3600, "x")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from dpi_dual.correlation import crowdsec_alerts, crowdsec_session
 from dpi_dual.correlation.crowdsec import CrowdSec, CrowdsecError, Delivery
 from dpi_dual.settings import Crowdsec, CrowdsecSecrets
+from lab.waiting import eventually_async
 
 
 class StandIn:
@@ -132,13 +132,6 @@ def with_api(api: StandIn, then: Callable[[CrowdSec, Told], Awaitable[None]], ru
     asyncio.run(scenario())
 
 
-async def eventually(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        await asyncio.sleep(0.02)
-
-
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A question may take 0.3 s; what takes longer is searched for during 3 s."""
@@ -153,7 +146,7 @@ def test_an_alert_stored_after_an_error_is_not_sent_again() -> None:
     async def then(crowdsec: CrowdSec, told: Told) -> None:
         uuid = crowdsec.alert("203.0.113.1", "x", "x", duration_s=60, reference="late")
         crowdsec.alert("203.0.113.2", "x", "x", duration_s=60, reference="other")
-        await eventually(lambda: len(told) == 2)
+        await eventually_async("both were told", lambda: len(told) == 2)
         # The one behind it did not wait for it.
         assert [delivery.reference for delivery in told] == ["other", "late"]
         assert all(delivery.bans for delivery in told)
@@ -167,7 +160,7 @@ def test_an_alert_stored_after_we_gave_up_waiting_is_not_sent_again(hurried: Non
 
     async def then(crowdsec: CrowdSec, told: Told) -> None:
         uuid = crowdsec.alert("203.0.113.1", "x", "x", duration_s=60)
-        await eventually(lambda: told)
+        await eventually_async("it is told", lambda: told)
         assert told[0].bans and api.marks() == [uuid] and api.posted == 1
         assert crowdsec.counters()["crowdsec_alerts_found"] == 1
 
@@ -181,7 +174,7 @@ def test_an_alert_stored_before_an_error_is_not_sent_again(fault: str, mode: str
 
     async def then(crowdsec: CrowdSec, told: Told) -> None:
         uuid = crowdsec.alert("203.0.113.1", "x", "x", mode=mode, duration_s=60)
-        await eventually(lambda: told)
+        await eventually_async("it is told", lambda: told)
         assert bool(told[0].bans) == (mode == "decision") and not told[0].error
         assert api.marks() == [uuid] and api.posted == 1
 
@@ -194,7 +187,7 @@ def test_an_alert_that_is_nowhere_is_sent_again(hurried: None, faults: list[str]
 
     async def then(crowdsec: CrowdSec, told: Told) -> None:
         uuid = crowdsec.alert("203.0.113.1", "x", "x", duration_s=60)
-        await eventually(lambda: told)
+        await eventually_async("it is told", lambda: told)
         assert told[0].bans and api.marks() == [uuid] and api.posted == len(faults) + 1
 
     with_api(api, then)
@@ -206,9 +199,9 @@ def test_a_ban_whose_decision_never_came_into_being_is_asked_for_again(hurried: 
 
     async def then(crowdsec: CrowdSec, told: Told) -> None:
         crowdsec.alert("203.0.113.1", "x", "x", duration_s=60)
-        await eventually(lambda: api.strays)
+        await eventually_async("the late answer came", lambda: api.strays)
         api.strays.clear()
-        await eventually(lambda: told)
+        await eventually_async("it is told", lambda: told)
         assert told[0].bans and api.posted == 2
 
     with_api(api, then)

@@ -22,6 +22,7 @@ from dpi_dual import config_edit
 from lab import crowdsec
 from lab.crowdsec import LocalApi, running_crowdsec
 from lab.engine import ROOT, RunningEngine, answers, running_engine
+from lab.waiting import eventually
 
 #: How often; `DPI_DUAL_KILLS=200 pytest tests/correlation/test_kill.py` for longer.
 KILLS = int(os.environ.get("DPI_DUAL_KILLS", "15"))
@@ -55,13 +56,6 @@ def grave(number: int) -> dict[str, Any]:
     if number % 10:
         return event(number)
     return {**event(number), "event": "scanner", "client_ip": f"2001:db8:{number // 10:x}::7", "threat_score": 90}
-
-
-def eventually(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
 
 
 class Analyser:
@@ -140,17 +134,17 @@ def _start(engine: RunningEngine, log: Any) -> subprocess.Popen[bytes]:
 def _progress(analyser: Analyser) -> None:
     """Waits until the engine took something since."""
     before = analyser.acknowledged
-    eventually(lambda: analyser.acknowledged > before)
+    eventually("alerts are acknowledged", lambda: analyser.acknowledged > before)
 
 
 def _all_taken(analyser: Analyser, engine: RunningEngine) -> int:
     """How many alerts there were, once the engine has all of them."""
     analyser.finish.set()
-    eventually(lambda: analyser.acknowledged >= analyser.produced)
+    eventually("all alerts are acknowledged", lambda: analyser.acknowledged >= analyser.produced)
     produced = analyser.produced
     assert analyser.acknowledged == produced > KILLS
     # what the last kill left is taken in after the start
-    eventually(lambda: engine.call("dpi.correlator", "stats")["events"] >= produced)
+    eventually("all events are counted", lambda: engine.call("dpi.correlator", "stats")["events"] >= produced)
     return produced
 
 
@@ -245,7 +239,10 @@ def test_no_ban_that_was_reported_or_due_is_lost_whenever_the_engine_is_killed(t
                 # One that nobody disturbs is among them whatever the moments of the kills.
                 by_hand.append(ByHand(engine, "203.0.113.255"))
                 by_hand[-1].join(PATIENCE_S)
-                eventually(lambda: engine.call("dpi.correlator", "stats")["crowdsec"]["queued"] == 0)
+                eventually(
+                    "nothing waits for CrowdSec",
+                    lambda: engine.call("dpi.correlator", "stats")["crowdsec"]["queued"] == 0,
+                )
                 due = [f"2001:db8:{number:x}::/64" for number in range(1, produced // 10 + 1)]
                 records = _records(engine, type="scanner")
             finally:

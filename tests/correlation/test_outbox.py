@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from dpi_dual.correlation import outbox as module
 from dpi_dual.correlation.outbox import Outbox
+from lab.waiting import eventually_async
 from tests.correlation.scene import run
 
 
@@ -68,13 +68,6 @@ async def running(outbox: Outbox) -> Any:
         await asyncio.wait([task])
 
 
-async def eventually(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 8
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
-        await asyncio.sleep(0.01)
-
-
 def test_notifications_are_posted_in_order(hook: Hook) -> None:
     async def work() -> None:
         outbox = Outbox(ubus="")
@@ -82,7 +75,7 @@ def test_notifications_are_posted_in_order(hook: Hook) -> None:
         async with running(outbox):
             for number in range(30):
                 outbox.notify({"id": number, "reason": '"; $(reboot) \u202e'})
-            await eventually(lambda: outbox.counters()["webhooks_sent"] == 30)
+            await eventually_async("all were posted", lambda: outbox.counters()["webhooks_sent"] == 30)
         assert [entry["id"] for entry in hook.taken] == list(range(30))
         assert outbox.problems() == []
 
@@ -97,14 +90,14 @@ def test_a_hook_that_refuses_is_tried_again_and_named_without_its_secret(hook: H
         hook.status = status
         async with running(outbox):
             outbox.notify({"id": 1})
-            await eventually(outbox.problems)
+            await eventually_async("it says that it cannot post", outbox.problems)
             (problem,) = outbox.problems()
             assert f"it answered {status}" in problem.message
             assert "secret" not in problem.message
             assert hook.taken == []
             hook.status = 200
-            await eventually(lambda: hook.taken)
-            await eventually(lambda: not outbox.problems())
+            await eventually_async("what waited is posted", lambda: hook.taken)
+            await eventually_async("all is well again", lambda: not outbox.problems())
         assert outbox.counters()["webhooks_retried"] >= 1
 
     run(work)
@@ -140,8 +133,8 @@ def test_events_are_sent_as_arguments_never_through_a_shell(ubus: Path) -> None:
         sent = ubus.with_name("sent")
         async with running(outbox):
             outbox.event("dpi.threat", {"reason": "'; touch /tmp/x; $(reboot) `id` \x00\u202e"})
-            await eventually(sent.exists)
-            await eventually(lambda: outbox.counters()["ubus_events_sent"])
+            await eventually_async("the program ran", sent.exists)
+            await eventually_async("it is counted as sent", lambda: outbox.counters()["ubus_events_sent"])
         verb, name, content = sent.read_text().rstrip("\n").split("|")
         assert (verb, name) == ("send", "dpi.threat")
         assert json.loads(content) == {"reason": "'; touch /tmp/x; $(reboot) `id` \x00\u202e"}
@@ -157,7 +150,7 @@ def test_a_flood_of_events_is_bounded_and_a_command_that_fails_is_counted(tmp_pa
         outbox.event("dpi.threat", {"reason": "x" * module.EVENT_BYTES})
         assert outbox.counters()["ubus_events_dropped"] == 8
         async with running(outbox):
-            await eventually(lambda: outbox.counters()["ubus_events_failed"] >= 2)
+            await eventually_async("both are counted as failed", lambda: outbox.counters()["ubus_events_failed"] >= 2)
 
     run(work)
 

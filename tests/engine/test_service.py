@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 from dpi_dual import config, paths
 from dpi_dual.engine.service import agent_sockets
 from lab.engine import ROOT, RunningEngine, running_engine
+from lab.waiting import eventually
 
 BOTH = frozenset({"tap", "lan"})
 
@@ -24,13 +24,6 @@ BOTH = frozenset({"tap", "lan"})
 def _settings(tmp_path: Path, text: str) -> config.Settings:
     (tmp_path / "dpi-dual").write_text(text)
     return config.load(str(tmp_path))
-
-
-def _until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline, f"not within 20 s: {what}"
-        time.sleep(0.05)
 
 
 class _Agent:
@@ -110,14 +103,14 @@ def test_a_reload_starts_and_stops_parts_and_the_process_stays() -> None:
         text = file.read_text()
         file.write_text(text + "config global 'settings'\n\toption mode 'mitm-only'\n")
         engine.process.send_signal(signal.SIGHUP)
-        _until(lambda: "tap" not in _parts(engine), "the TAP stream stops")
+        eventually("the TAP stream stops", lambda: "tap" not in _parts(engine))
         assert "lan" in _parts(engine)
         assert engine.call("dpi.status", "status")["mode"] == "mitm-only"
         refused = engine.call("dpi.status", "mirror_start")
         assert refused["code"] == "tap_off"
         file.write_text(text)
         engine.process.send_signal(signal.SIGHUP)
-        _until(lambda: {"tap", "mirror"} <= _parts(engine), "the TAP stream starts")
+        eventually("the TAP stream starts", lambda: {"tap", "mirror"} <= _parts(engine))
         assert engine.call("dpi.status", "status")["started_at"] == before
 
 
@@ -128,9 +121,9 @@ def test_a_reload_while_the_engine_starts_does_not_end_it() -> None:
         again = subprocess.Popen([sys.executable, ROOT / "sbin" / "dpi-duald"], env=engine.environment)
         try:
             blocked = f"/proc/{again.pid}/status"
-            _until(lambda: int(Path(blocked).read_text().split("SigBlk:")[1].split()[0], 16) & 1 == 1, "it begins")
+            eventually("it begins", lambda: int(Path(blocked).read_text().split("SigBlk:")[1].split()[0], 16) & 1 == 1)
             again.send_signal(signal.SIGHUP)
-            _until(lambda: _answers(engine), "the engine answers")
+            eventually("the engine answers", lambda: _answers(engine))
         finally:
             again.terminate()
             assert again.wait(20) == 0
@@ -139,15 +132,17 @@ def test_a_reload_while_the_engine_starts_does_not_end_it() -> None:
 def test_another_lan_interface_is_watched_after_a_reload() -> None:
     with running_engine() as engine, _Agent(engine.directory / "agent.sock") as agent:
         agent.announce("br-lan", "a" * 40)
-        _until(lambda: engine.call("dpi.lan", "flows")["total"] == 1, "the flow on br-lan is there")
+        eventually("the flow on br-lan is there", lambda: engine.call("dpi.lan", "flows")["total"] == 1)
         agent.announce("br-guest", "b" * 40)
-        _until(lambda: "br-guest" in engine.call("dpi.status", "health")["agents"][0]["ignored"], "it is ignored")
+        eventually("it is ignored", lambda: "br-guest" in engine.call("dpi.status", "health")["agents"][0]["ignored"])
         file = engine.directory / "config" / "dpi-dual"
         file.write_text(file.read_text() + "config lan 'lan'\n\tlist interface 'br-guest'\n")
         engine.process.send_signal(signal.SIGHUP)
-        _until(lambda: "br-guest" in engine.call("dpi.status", "status")["lan_passive"]["interface"], "it is reloaded")
+        eventually(
+            "it is reloaded", lambda: "br-guest" in engine.call("dpi.status", "status")["lan_passive"]["interface"]
+        )
         agent.announce("br-guest", "c" * 40)
-        _until(lambda: engine.call("dpi.lan", "flows")["total"] == 2, "the flow on br-guest is there")
+        eventually("the flow on br-guest is there", lambda: engine.call("dpi.lan", "flows")["total"] == 2)
 
 
 def test_a_bad_value_is_named_in_health_and_the_engine_runs() -> None:
@@ -184,7 +179,7 @@ def test_a_killed_engine_leaves_nothing_that_stops_the_next() -> None:
         engine.process.wait()
         again = subprocess.Popen([sys.executable, ROOT / "sbin" / "dpi-duald"], env=engine.environment)
         try:
-            _until(lambda: _answers(engine), "the next engine answers")
+            eventually("the next engine answers", lambda: _answers(engine))
         finally:
             again.terminate()
             assert again.wait(20) == 0
@@ -209,7 +204,7 @@ def test_snapshots_are_there_with_their_keys() -> None:
     }
     with running_engine() as engine:
         stats = engine.directory / "stats"
-        _until(lambda: all((stats / name).exists() for name in wanted), "all snapshots are written")
+        eventually("all snapshots are written", lambda: all((stats / name).exists() for name in wanted))
         for name, keys in wanted.items():
             assert set(keys.split()) <= set(json.loads((stats / name).read_text())), name
             assert os.stat(stats / name).st_mode & 0o777 == 0o640

@@ -16,19 +16,11 @@ from typing import Any
 
 import pytest
 
+from lab.waiting import eventually
 from tests.cli import agent
 
 PATIENCE_S = 120.0
 _MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/sbin:/bin")
-
-
-def until(true: Callable[[], Any], what: str) -> Any:
-    """What `true` gives once it is truthy."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := true()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-    return found
 
 
 def free_port() -> int:
@@ -53,7 +45,7 @@ class Broker:
             self.process = subprocess.Popen(
                 [_MOSQUITTO or "mosquitto", "-c", str(self.directory / "mosquitto.conf"), "-v"], stdout=log, stderr=log
             )
-        until(self._listens, f"mosquitto did not start: {(self.directory / 'log').read_text()[-500:]}")
+        eventually(f"mosquitto did not start: {(self.directory / 'log').read_text()[-500:]}", self._listens)
 
     def _listens(self) -> bool:
         try:

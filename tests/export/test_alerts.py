@@ -12,9 +12,10 @@ import pytest
 from dpi_dual.mitm import policy as policies
 from dpi_dual.mitm.seal import new_key
 from lab.engine import running_engine
+from lab.waiting import eventually
 from tests.mitm.feeder import Feeder, attack, settings_for
 
-from .conftest import subscribed, until
+from .conftest import subscribed
 
 
 def test_an_alert_leaves_as_alert_and_http_event(tmp_path: Path, make_broker: Callable[..., Any]) -> None:
@@ -30,10 +31,12 @@ def test_an_alert_leaves_as_alert_and_http_event(tmp_path: Path, make_broker: Ca
     feeder = Feeder(buffer_dir, policies.of_settings(settings_for(buffer_dir)), new_key())
     try:
         with subscribed(broker.port) as subscriber, running_engine(uci) as engine:
-            until(lambda: engine.call("dpi.status", "status")["mitm_stream"]["running"], "the analyser is connected")
+            eventually(
+                "the analyser is connected", lambda: engine.call("dpi.status", "status")["mitm_stream"]["running"]
+            )
             feeder.send(attack(1))
             path = engine.directory / "stats" / "eve.json"
-            until(lambda: path.exists() and path.read_bytes().count(b"\n") >= 2, "two events are written")
+            eventually("two events are written", lambda: path.exists() and path.read_bytes().count(b"\n") >= 2)
             events = {event["event_type"]: event for event in map(json.loads, path.read_bytes().splitlines())}
             told = subscriber.wait("dpi-dual/one/alert")
     finally:

@@ -19,9 +19,10 @@ import pytest
 from dpi_dual.export import eve
 from dpi_dual.processes import own_program
 from lab.engine import RunningEngine, running_engine
+from lab.waiting import eventually
 from tests.cli.agent import FLOWS
 
-from .conftest import subscribed, until
+from .conftest import subscribed
 
 ADDRESS = re.compile(r'"[^"]*(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}|[0-9a-f]{1,4}:[0-9a-f:]+)[^"]*"')
 
@@ -48,7 +49,7 @@ def read_eve(path: Path) -> list[dict[str, Any]]:
 def test_finished_flows_become_eve_lines(agent_socket: Path) -> None:
     with running_engine(uci(agent_socket, eve=1)) as engine:
         path = engine.directory / "stats" / "eve.json"
-        until(lambda: len(read_eve(path)) >= len(FLOWS), "three flows")
+        eventually("three flows", lambda: len(read_eve(path)) >= len(FLOWS))
         events = read_eve(path)
         assert path.stat().st_mode & 0o777 == 0o640
         assert counter(engine, "eve_written") == len(FLOWS)
@@ -68,8 +69,8 @@ def test_a_place_that_cannot_be_written_is_a_problem_not_an_end(agent_socket: Pa
     (tmp_path / "file").write_text("")
     wrong = tmp_path / "file" / "eve.json"
     with running_engine(uci(agent_socket, eve=1, eve_path=wrong, textfile=tmp_path / "file" / "x.prom")) as engine:
-        until(lambda: counter(engine, "eve_dropped") == len(FLOWS), "the flows are counted as dropped")
-        until(lambda: problem(engine, "export_failing"), "health says it")
+        eventually("the flows are counted as dropped", lambda: counter(engine, "eve_dropped") == len(FLOWS))
+        eventually("health says it", lambda: problem(engine, "export_failing"))
         assert engine.process.poll() is None
 
 
@@ -77,9 +78,9 @@ def test_metrics_are_what_prometheus_takes(agent_socket: Path, tmp_path: Path) -
     textfile = tmp_path / "textfile" / "dpi_dual.prom"
     with running_engine(uci(agent_socket, prometheus=1, textfile=textfile)) as engine:
         engine.call("dpi.correlator", "correlate", ip="198.51.100.9", event_type="scanner", reason='a "b" \\ c')
-        until(lambda: len(engine.call("dpi.lan", "flows")["flows"]) == len(FLOWS), "the flows are known")
+        eventually("the flows are known", lambda: len(engine.call("dpi.lan", "flows")["flows"]) == len(FLOWS))
         answer = engine.call("dpi.status", "metrics")
-        until(textfile.exists, "the file is written")
+        eventually("the file is written", textfile.exists)
         assert textfile.stat().st_mode & 0o777 == 0o644
         assert "dpi_dual_info" in textfile.read_text()
     text = answer["text"]
@@ -159,8 +160,8 @@ def test_figures_are_pushed_as_line_protocol(agent_socket: Path, receiver: Recei
     url = f"http://127.0.0.1:{receiver.server_port}/api/v2/write?org=home&bucket=dpi"
     with running_engine(uci(agent_socket, influx_url=url)) as engine:
         with_secret(engine, "influx_token", "s3cret")
-        until(lambda: [head for head in receiver.headers if head.get("Authorization") == "Token s3cret"], "a push")
-        until(lambda: counter(engine, "influx_sent") >= 1, "it is counted")
+        eventually("a push", lambda: [head for head in receiver.headers if head.get("Authorization") == "Token s3cret"])
+        eventually("it is counted", lambda: counter(engine, "influx_sent") >= 1)
         assert "s3cret" not in json.dumps(engine.call("dpi.status", "health"))
     assert receiver.headers[0]["path"] == "/api/v2/write?org=home&bucket=dpi"
     lines = receiver.bodies[-1].splitlines()
@@ -174,7 +175,7 @@ def test_figures_are_pushed_as_line_protocol(agent_socket: Path, receiver: Recei
 def test_what_influxdb_refuses_is_kept_and_told(agent_socket: Path, receiver: Receiver, status: int) -> None:
     receiver.status = status
     with running_engine(uci(agent_socket, influx_url=f"http://127.0.0.1:{receiver.server_port}/write")) as engine:
-        found = until(lambda: problem(engine, "export_failing"), "health says it")
+        found = eventually("health says it", lambda: problem(engine, "export_failing"))
         assert f"it answered {status}" in found["message"]
         assert counter(engine, "influx_sent") == 0
     assert [head["path"] for head in receiver.headers][:1] == ["/write"]
@@ -216,7 +217,7 @@ def test_events_go_to_the_broker_and_the_last_will_says_goodbye(
         assert subscriber.wait("home/dpi/router-one/client")["mac"]
         figures = subscriber.wait("home/dpi/router-one/figures")
         assert figures["dpi_dual_resident_memory_bytes"] > 1 << 20
-        until(lambda: counter(engine, "mqtt_delivered") >= 3, "the broker acknowledged")
+        eventually("the broker acknowledged", lambda: counter(engine, "mqtt_delivered") >= 3)
         # Both are killed at once: nobody can say goodbye but the broker.
         (child,) = children(engine, b"mqtt_process")
         os.kill(child, signal.SIGKILL)
@@ -234,13 +235,13 @@ def test_messages_wait_for_a_broker_that_is_away(agent_socket: Path, make_broker
         with subscribed(broker.port) as subscriber:
             topic = "dpi-dual/router-one/threat"
             # Those that came before we listened are not repeated: what the broker got is what the engine counts.
-            until(lambda: counter(engine, "mqtt_delivered") >= 3, "all that waited was delivered")
+            eventually("all that waited was delivered", lambda: counter(engine, "mqtt_delivered") >= 3)
             broker.stop()
             engine.call("dpi.correlator", "correlate", ip="198.51.100.77", event_type="scanner")
-            found = until(lambda: problem(engine, "mqtt_down"), "health says it")
+            found = eventually("health says it", lambda: problem(engine, "mqtt_down"))
             assert "takes no messages" in found["message"]
             broker.start()
-            until(lambda: problem(engine, "mqtt_down") is None, "it is back")
+            eventually("it is back", lambda: problem(engine, "mqtt_down") is None)
             engine.call("dpi.correlator", "correlate", ip="198.51.100.78", event_type="brute_force")
             assert subscriber.wait(topic, lambda content: content["ip"] == "198.51.100.78")
         assert counter(engine, "mqtt_dropped") == 0
@@ -260,11 +261,11 @@ def test_a_wrong_password_is_told_and_a_right_one_works(
     broker.start()
     with running_engine(mqtt_uci(agent_socket, broker.port, mqtt_user="router")) as engine:
         with_secret(engine, "mqtt_password", "wrong")
-        found = until(lambda: problem(engine, "mqtt_down"), "health says it")
+        found = eventually("health says it", lambda: problem(engine, "mqtt_down"))
         assert "refused" in found["message"] or "lost" in found["message"]
         with_secret(engine, "mqtt_password", "right")
         engine.call("dpi.correlator", "correlate", ip="198.51.100.9", event_type="scanner")
-        until(lambda: counter(engine, "mqtt_delivered") >= 1, "the broker acknowledged")
+        eventually("the broker acknowledged", lambda: counter(engine, "mqtt_delivered") >= 1)
         assert children(engine, b"mqtt_process")
         assert not children(engine, b"right")
 
@@ -284,7 +285,7 @@ def test_tls_needs_a_certificate_that_somebody_vouches_for(
     broker.more = f"certfile {certificate}\nkeyfile {key}\n"
     broker.start()
     with running_engine(mqtt_uci(agent_socket, broker.port, mqtt_tls=1)) as engine:
-        until(lambda: problem(engine, "mqtt_down"), "a certificate that nobody vouches for is refused")
+        eventually("a certificate that nobody vouches for is refused", lambda: problem(engine, "mqtt_down"))
         assert counter(engine, "mqtt_delivered") == 0
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with (
@@ -297,7 +298,7 @@ def test_tls_needs_a_certificate_that_somebody_vouches_for(
 def test_the_engine_itself_loads_neither_paho_nor_openssl(agent_socket: Path, make_broker: Callable[..., Any]) -> None:
     broker = make_broker()
     with running_engine(mqtt_uci(agent_socket, broker.port, eve=1, prometheus=1)) as engine:
-        until(lambda: engine.call("dpi.status", "health")["parts"], "it runs")
+        eventually("it runs", lambda: engine.call("dpi.status", "health")["parts"])
         engine.call("dpi.status", "metrics")
         maps = Path(f"/proc/{engine.process.pid}/maps").read_text()
     assert "libssl" not in maps

@@ -12,8 +12,9 @@ import pytest
 from lab import crowdsec as lab
 from lab.crowdsec import running_crowdsec
 from lab.engine import RunningEngine, running_engine
+from lab.waiting import eventually
 
-from .conftest import subscribed, until
+from .conftest import subscribed
 
 pytestmark = pytest.mark.skipif(bool(lab.missing()), reason=lab.missing())
 
@@ -47,18 +48,18 @@ def test_two_routers_are_a_fleet(make_broker: Callable[..., Any]) -> None:
             )
             engine.process.send_signal(signal.SIGHUP)
         for name, engine in engines.items():
-            until(
-                lambda engine=engine: engine.call("dpi.correlator", "stats")["crowdsec"]["state"] == "connected",
+            eventually(
                 f"CrowdSec is connected to {name}",
+                lambda engine=engine: engine.call("dpi.correlator", "stats")["crowdsec"]["state"] == "connected",
             )
             assert subscriber.wait(f"dpi-dual/{name}/status") == {"state": "online"}
         north, south = engines["north"], engines["south"]
 
         answer = north.call("dpi.correlator", "ban", ip=BANNED, duration="1h", reason="a fleet's word")
         assert answer["ok"], answer
-        until(lambda: BANNED in bans(south), "the other router sees the ban")
+        eventually("the other router sees the ban", lambda: BANNED in bans(south))
         context = lambda: south.call("dpi.correlator", "context", ip=BANNED)["crowdsec"]  # noqa: E731
-        until(lambda: context()["banned"], "and knows it without asking")
+        eventually("and knows it without asking", lambda: context()["banned"])
         ban = subscriber.wait("dpi-dual/north/ban")
         assert (ban["ip"], ban["host"]) == (BANNED, "north")
 
@@ -70,4 +71,4 @@ def test_two_routers_are_a_fleet(make_broker: Callable[..., Any]) -> None:
             assert (threat["host"], threat["reason"]) == (name, name)
 
         assert south.call("dpi.correlator", "unban", ip=BANNED)["removed"] == 1
-        until(lambda: BANNED not in bans(north), "what one lifts is lifted for all")
+        eventually("what one lifts is lifted for all", lambda: BANNED not in bans(north))

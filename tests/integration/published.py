@@ -11,14 +11,13 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from dpi_dual.mitm.client import HEALTH_PATH
 from lab.certs import AUTHORITY, make_certificates
+from lab.waiting import eventually
 from tests.cli import programs
 
 HOST = "www.example.org"
@@ -100,16 +99,6 @@ class Answer:
         return SEEN.lower() in self.headers
 
 
-def eventually(what: Callable[[], bool], seconds: float = 30) -> bool:
-    """True as soon as `what` is; the limit only ends a test that has failed."""
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 class Published:
     """All of it, inside `folder`, whose path must be short enough for a unix socket."""
 
@@ -163,8 +152,8 @@ class Published:
         assert done.returncode == 0, done.stderr
         self.folder.chmod(0o755)  # HAProxy, no longer root, reaches its own socket in it
         self.haproxy = subprocess.Popen(["haproxy", "-db", "-q", "-f", self.env["DPI_DUAL_HAPROXY_CFG"]])
-        assert eventually(self.listens)
-        assert eventually(lambda: self.get().inspected)
+        assert eventually("HAProxy listens", self.listens)
+        assert eventually("requests are inspected", lambda: self.get().inspected)
 
     def listens(self) -> bool:
         with socket.socket() as probe:

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,10 @@ from typing import Any, TypeVar
 import pytest
 
 from lab import record
-from lab.gateway.client import CallError, Client
+from lab.gateway.client import Client
 from lab.supervisor import order
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE_S = 20.0
 END_S = 60
 
 Lab = TypeVar("Lab", bound="RunningLab")
@@ -49,46 +47,48 @@ class RunningLab:
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def eventually(what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
-    """The first true value of `condition`; fails the test if there is none in time."""
-    deadline = time.monotonic() + patience_s
-    last: object = None
-    while time.monotonic() < deadline:
-        try:
-            if last := condition():
-                return last
-        except (CallError, OSError, KeyError) as error:
-            last = error
-        time.sleep(0.05)
-    pytest.fail(f"not within {patience_s} s: {what} ({last})")
+def lab_environment(directory: Path) -> dict[str, str]:
+    """What a lab, and the programs of `lab/bin`, need to keep to this directory."""
+    return {**os.environ, "DPI_LAB_DIRECTORY": str(directory)}
+
+
+def start_lab(directory: Path, *arguments: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """`python -m lab run` in a process group of its own, as a terminal would have it."""
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-m", "lab", "run", *arguments],
+        cwd=ROOT,
+        env=lab_environment(directory),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until_ready(process: subprocess.Popen[str]) -> list[str]:
+    """What a lab says until it runs, or has failed."""
+    said: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.append(line.rstrip())
+        if line.startswith("  logs and files"):
+            break
+    return said
 
 
 @contextmanager
 def running_lab(kind: type[Lab], directory: Path) -> Iterator[Lab]:
     """`python -m lab run` until the block ends, with everything it keeps in `directory`."""
     report = directory / "report.json"
-    environment = {**os.environ, "DPI_LAB_DIRECTORY": str(directory)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lab", "run", "--report", str(report), "--port", "0"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = start_lab(directory, "--report", str(report), "--port", "0")
     assert process.stdout is not None
     with process.stdout:
-        said: list[str] = []
-        for line in process.stdout:
-            said.append(line.rstrip())
-            if line.startswith("  logs and files"):
-                break
+        said = until_ready(process)
         running = record.read(directory / "lab.json")
         if not running.get("ready"):
             process.send_signal(signal.SIGINT)
             pytest.fail("\n".join([*said, *process.communicate(timeout=END_S)[0].splitlines()]))
-        lab = kind(process, report, said, environment, running)
+        lab = kind(process, report, said, lab_environment(directory), running)
         lab.order("visitors", "stop")
         try:
             yield lab

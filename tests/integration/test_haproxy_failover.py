@@ -14,7 +14,8 @@ import pytest
 
 from dpi_dual.mitm.client import HEALTH_PATH, PORT_HEADER
 from dpi_dual.mitm.haproxy_state import HaproxyWatch
-from tests.integration.published import HOST, MITMDUMP, Published, eventually
+from lab.waiting import eventually
+from tests.integration.published import HOST, MITMDUMP, Published
 
 pytestmark = [
     pytest.mark.root,
@@ -139,7 +140,7 @@ def test_killed_and_back(published: Published) -> None:
     assert told["bypassed"] >= 3
 
     published.start_mitm()
-    assert eventually(lambda: published.get().inspected)
+    assert eventually("requests are inspected", lambda: published.get().inspected)
     well = published.ctl("status")
     assert (well.returncode, well.stderr) == (0, "")
     assert "requests are inspected" in well.stdout
@@ -148,18 +149,18 @@ def test_killed_and_back(published: Published) -> None:
 def test_hanging_and_back(published: Published) -> None:
     published.signal_mitm(signal.SIGSTOP)
     assert published.get().status == 200
-    assert eventually(lambda: _bypassed(published))
+    assert eventually("requests go past mitmproxy", lambda: _bypassed(published))
     published.signal_mitm(signal.SIGCONT)
-    assert eventually(lambda: published.get().inspected)
+    assert eventually("requests are inspected", lambda: published.get().inspected)
 
 
 def test_fail_closed(closed: Published) -> None:
     closed.signal_mitm(signal.SIGKILL)
-    assert eventually(lambda: closed.get().status == 503)
+    assert eventually("it is closed", lambda: closed.get().status == 503)
     told = json.loads(closed.ctl("status", "--json").stdout)
     assert (told["fail_open"], told["problems"][0]["code"]) == (False, "mitm_down")
     closed.start_mitm()
-    assert eventually(lambda: closed.get().status == 200)
+    assert eventually("it is open again", lambda: closed.get().status == 200)
 
 
 def test_what_the_engine_learns(published: Published) -> None:
@@ -173,7 +174,7 @@ def test_what_the_engine_learns(published: Published) -> None:
     published.get()
     published.signal_mitm(signal.SIGKILL)
     published.get()
-    assert eventually(lambda: codes() == ["mitm_bypassed"])
+    assert eventually("it is told", lambda: codes() == ["mitm_bypassed"])
     counted = watch.counters()
     assert counted["mitm_outages"] == 1
     assert counted["mitm_requests_inspected"] >= 1

@@ -17,6 +17,7 @@ import pytest
 
 from lab import servers, traffic
 from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
+from lab.waiting import eventually
 
 pytestmark = pytest.mark.root
 
@@ -42,10 +43,7 @@ class Reader(threading.Thread):
                 self.messages.append(json.loads(stream.read(json.loads(header)["length"])))
 
     def wait_for(self, kind: str) -> None:
-        deadline = time.monotonic() + 10
-        while not any(message["type"] == kind for message in list(self.messages)):
-            assert time.monotonic() < deadline, f"no {kind} within ten seconds"
-            time.sleep(0.02)
+        eventually(f"a {kind}", lambda: any(message["type"] == kind for message in list(self.messages)))
 
 
 @dataclass

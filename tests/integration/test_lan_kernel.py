@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import PIPE
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from lab.netns import Namespace, veth
+from lab.waiting import eventually
 
 pytestmark = pytest.mark.root
 
@@ -271,13 +271,14 @@ def test_an_agent_that_dies_and_comes_back(lan: Lan, tmp_path: Path) -> None:
     tick = Ticker(lan, _AGENT_STREAM, socket)
 
     def until(condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            answer = tick()
-            if condition(answer):
-                return answer
-            time.sleep(0.2)
-        raise AssertionError(f"it did not come to that within 30 s: {answer['source']} {clients(answer)}")
+        answers: list[dict[str, Any]] = []
+
+        def holds() -> bool:
+            answers[:] = [tick()]
+            return condition(answers[0])
+
+        eventually("clients and their source are as they should be", holds)
+        return answers[0]
 
     def received(answer: dict[str, Any]) -> int:
         return int(clients(answer).get(PHONE_MAC, {}).get("bytes_in", 0))

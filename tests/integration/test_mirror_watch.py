@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lab.netns import Namespace
+from lab.waiting import eventually
 from tests.integration.mirror_router import ROOT, Router
 
 pytestmark = pytest.mark.root
@@ -69,13 +70,14 @@ class Engine:
         return self.until(lambda answer: bool(answer["complete"]))
 
     def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            answer: dict[str, Any] = self.ask("status")
-            if condition(answer):
-                return answer
-            time.sleep(0.05)
-        raise AssertionError(f"it did not come to that: {answer}")
+        answers: list[dict[str, Any]] = []
+
+        def holds() -> bool:
+            answers[:] = [self.ask("status")]
+            return condition(answers[0])
+
+        eventually("the mirror is as it should be", holds)
+        return answers[0]
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,9 @@ import pytest
 
 from dpi_dual.mitm.client import HEALTH_PATH, PORT_HEADER, REPLAY_HEADER
 from dpi_dual.settings import Backend, Modify
+from lab.waiting import eventually
 from tests.mitm.feeder import ATTACK, Engine, settings_for
-from tests.mitm.proxy import HOST, Origin, Proxy, receive_frame, running_proxy, send_frame
+from tests.mitm.proxy import HOST, Answer, Origin, Proxy, receive_frame, running_proxy, send_frame
 
 BODY_ATTACK = b"comment=1'+union+select+password+from+users--+"
 
@@ -241,13 +241,13 @@ def test_internal_headers_and_forged_addresses_stay_outside(tmp_path: Path, orig
 
         following(tmp_path / "b", known, trusted_proxy=("192.0.2.1",))
         # From here on our own peer is nobody whose word counts.
-        until = time.monotonic() + 10
-        while True:
-            assert time.monotonic() < until
-            headers = {"X-Forwarded-For": "203.0.113.66", PORT_HEADER: "1", REPLAY_HEADER: "x"}
+        headers = {"X-Forwarded-For": "203.0.113.66", PORT_HEADER: "1", REPLAY_HEADER: "x"}
+
+        def seen_as_our_own() -> bool:
             proxy.ask("/page?id=<script>alert(1)</script>", headers=headers)
-            if origin.asked[-1].header("X-Forwarded-For") == "127.0.0.1":
-                break
+            return origin.asked[-1].header("X-Forwarded-For") == "127.0.0.1"
+
+        eventually("the peer's word does not count", seen_as_our_own)
         asked = origin.asked[-1]
         assert asked.header(PORT_HEADER) is None
         assert asked.header(REPLAY_HEADER) is None
@@ -267,9 +267,12 @@ def test_modification_and_replay(tmp_path: Path, origin: Origin) -> None:
     )
     with running_proxy(directory, origin.address) as proxy:
         following(directory, lambda engine: (directory / "policy.json").exists())
-        until = time.monotonic() + 10
-        while "x-origin" in (answer := proxy.ask("/page?secret=1")).headers:
-            assert time.monotonic() < until
+
+        def modified() -> Answer | None:
+            answer = proxy.ask("/page?secret=1")
+            return None if "x-origin" in answer.headers else answer
+
+        answer = eventually("the rules are in force", modified)
         assert answer.body == rb"<p>good \1 day /page</p>"
         assert answer.headers["content-length"] == str(len(answer.body))
         assert answer.headers["content-type"] == "text/html"
@@ -324,18 +327,12 @@ def test_a_killed_analyser_costs_no_request_and_comes_back(tmp_path: Path, origi
         pid = _analyser(proxy)
         proxy.process.kill()
         proxy.process.wait()
-        until = time.monotonic() + 10
-        while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-            assert time.monotonic() < until, "the analyser outlived mitmproxy"
-            time.sleep(0.02)
+        command = Path(f"/proc/{pid}/cmdline")
+        eventually("the analyser ends with mitmproxy", lambda: not (command.exists() and command.read_bytes()))
 
 
 def _analyser(proxy: Proxy) -> int:
-    until = time.monotonic() + 20
-    while not (pid := proxy.analyser_pid()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return pid
+    return eventually("the analyser runs", proxy.analyser_pid)
 
 
 @pytest.mark.root

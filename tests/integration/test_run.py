@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -20,41 +19,22 @@ from typing import Any
 import pytest
 
 from lab import record
-from lab.gateway.client import CallError, Client
 from lab.supervisor import order
+from lab.waiting import eventually, seconds_until
+from tests.integration.running_lab import END_S, ROOT, RunningLab, lab_environment, start_lab, until_ready
 
 pytestmark = pytest.mark.root
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 
-#: What is promised: after a fault, figures flow again within this.
-RECOVERY_S = 15
-START_S = 60
-END_S = 60
-
-
-@dataclass
-class RunningLab:
-    """A lab in a process group of its own, as a terminal would have it."""
-
-    process: subprocess.Popen[str]
-    directory: Path
-    report: Path
-    said: list[str]
-    environment: dict[str, str]
-    record: dict[str, Any]
+class PersonsLab(RunningLab):
+    """A lab as a person at a terminal has it: the programs of `lab/bin`, the router's own commands, Ctrl-C."""
 
     @property
     def url(self) -> str:
         return str(self.record["url"])
 
-    def call(self, name: str, method: str, **arguments: Any) -> dict[str, Any]:
-        with Client(self.record["ubus_socket"]) as client:
-            return client.call(name, method, arguments)
-
     def ubus(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [ROOT / "lab" / "bin" / "ubus", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        return self.script("ubus", *arguments)
 
     def in_router(self, *argv: str) -> str:
         return subprocess.run([*self.record["enter_router"], *argv], capture_output=True, text=True, check=True).stdout
@@ -63,9 +43,9 @@ class RunningLab:
         services: dict[str, Any] = order(self.record["supervisor_socket"], action="list")["services"]
         return services
 
-    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+    def end(self) -> int:
         """As Ctrl-C does at a terminal: the signal goes to the whole process group."""
-        os.killpg(self.process.pid, number)
+        os.killpg(self.process.pid, signal.SIGINT)
         assert self.process.stdout is not None
         self.said += self.process.stdout.read().splitlines()
         return self.process.wait(timeout=END_S)
@@ -80,17 +60,8 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def start(directory: Path, *arguments: str, prefix: Sequence[str] = ()) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "lab", "run", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "DPI_LAB_DIRECTORY": str(directory)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        return process
+        started.append(start_lab(directory, *arguments, prefix=prefix))
+        return started[-1]
 
     yield start
     for process in started:
@@ -101,47 +72,21 @@ def start() -> Iterator[Start]:
         process.wait(timeout=END_S)
 
 
-def until_ready(process: subprocess.Popen[str]) -> list[str]:
-    """What a lab says until it runs, or has failed."""
-    said: list[str] = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        said.append(line.rstrip())
-        if line.startswith("  logs and files"):
-            break
-    return said
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[RunningLab]:
+def lab(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[PersonsLab]:
     directory = tmp_path_factory.mktemp("lab")
     report = directory / "report.json"
     process = start(directory, "--report", str(report), "--port", "0")
     said = until_ready(process)
     running = record.read(directory / "lab.json")
     assert running.get("ready"), "\n".join(said)
-    environment = {**os.environ, "DPI_LAB_DIRECTORY": str(directory)}
-    lab = RunningLab(process, directory, report, said, environment, running)
+    lab = PersonsLab(process, report, said, lab_environment(directory), running)
     yield lab
     if process.poll() is None:
         lab.end()
 
 
-def eventually(what: str, condition: Callable[[], Any], patience_s: float = RECOVERY_S) -> None:
-    """Waits for a condition that may fail with the errors of a product that is just starting."""
-    deadline = time.monotonic() + patience_s
-    last: object = None
-    while time.monotonic() < deadline:
-        try:
-            if last := condition():
-                return
-        except (CallError, OSError, KeyError) as error:
-            last = error
-        time.sleep(0.2)
-    pytest.fail(f"not within {patience_s} s: {what} ({last})")
-
-
-def figures_flow(lab: RunningLab, since: float) -> bool:
+def figures_flow(lab: PersonsLab, since: float) -> bool:
     """True when both streams know flows that began after `since`, and the mirror is whole."""
     mirror = lab.call("dpi.status", "mirror")
     tap = lab.call("dpi.status", "flows", limit=1)["flows"]
@@ -150,21 +95,26 @@ def figures_flow(lab: RunningLab, since: float) -> bool:
     return fresh and mirror["complete"]
 
 
-def mirror_filters(lab: RunningLab, direction: str) -> int:
+def figures_again(lab: PersonsLab, since: float, fault: str) -> None:
+    took = seconds_until(f"figures after {fault}", lambda: figures_flow(lab, since))
+    print(f"figures flow again {took:.1f} s after {fault}")
+
+
+def mirror_filters(lab: PersonsLab, direction: str) -> int:
     listing = lab.in_router("tc", "-s", "filter", "show", "dev", "wan", direction)
     return len(re.findall(r"mirred \(Egress Mirror to device tap0\)", listing))
 
 
-def assert_one_filter_a_direction(lab: RunningLab) -> None:
+def assert_one_filter_a_direction(lab: PersonsLab) -> None:
     assert [mirror_filters(lab, direction) for direction in ("ingress", "egress")] == [1, 1]
 
 
-def clients_of_both_versions(lab: RunningLab) -> int:
+def clients_of_both_versions(lab: PersonsLab) -> int:
     rows = lab.call("dpi.lan", "clients")["clients"]
     return sum(1 for row in rows if {":" in ip for ip in row["ips"]} == {True, False})
 
 
-def lan_bytes(lab: RunningLab) -> int:
+def lan_bytes(lab: PersonsLab) -> int:
     rows = lab.call("dpi.lan", "clients", limit=500)["clients"]
     return sum(row["bytes_in"] + row["bytes_out"] for row in rows)
 
@@ -172,7 +122,7 @@ def lan_bytes(lab: RunningLab) -> int:
 # --- a person tries it
 
 
-def test_it_shows_progress_and_says_what_to_try(lab: RunningLab) -> None:
+def test_it_shows_progress_and_says_what_to_try(lab: PersonsLab) -> None:
     assert sum(bool(re.search(r" … \d+ ms$", line)) for line in lab.said) >= 8
     text = "\n".join(lab.said)
     assert lab.url in text
@@ -180,7 +130,7 @@ def test_it_shows_progress_and_says_what_to_try(lab: RunningLab) -> None:
     assert "lab/bin/ubus call dpi.status status" in text
 
 
-def test_ubus_lists_and_calls(lab: RunningLab) -> None:
+def test_ubus_lists_and_calls(lab: PersonsLab) -> None:
     listing = lab.ubus("-v", "list", "dpi*").stdout
     assert re.search(r"^'dpi\.lan' @[0-9a-f]{8}\n\t\"", listing, re.M)
     assert '"flows":{"limit":"Integer"' in listing
@@ -203,13 +153,13 @@ def test_ubus_lists_and_calls(lab: RunningLab) -> None:
         (("dpi.status", "flows", '{"ip": "no address"}'), "no address"),
     ],
 )
-def test_wrong_calls_are_refused_by_name(lab: RunningLab, arguments: tuple[str, ...], named: str) -> None:
+def test_wrong_calls_are_refused_by_name(lab: PersonsLab, arguments: tuple[str, ...], named: str) -> None:
     answer = json.loads(lab.ubus("call", *arguments).stdout)
     assert named in answer["error"]
     assert re.fullmatch("[a-z_]+", answer["code"])
 
 
-def test_the_same_over_http_with_a_login(lab: RunningLab) -> None:
+def test_the_same_over_http_with_a_login(lab: PersonsLab) -> None:
     port = int(lab.url.rpartition(":")[2])
 
     def post(sid: str, name: str, method: str, arguments: dict[str, Any]) -> Any:
@@ -229,15 +179,15 @@ def test_the_same_over_http_with_a_login(lab: RunningLab) -> None:
     assert len(post(sid, "dpi.lan", "flows", {"limit": 3})["result"][1]["flows"]) == 3
 
 
-def test_dpi_dualctl_works_on_the_labs_router(lab: RunningLab) -> None:
+def test_dpi_dualctl_works_on_the_labs_router(lab: PersonsLab) -> None:
     command = [ROOT / "lab" / "bin" / "dpi-dualctl", "--json", "status"]
     done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tap_stream"]["interface"] == "tap0"
 
 
-def test_a_second_lab_in_the_same_place_is_refused(lab: RunningLab, start: Start) -> None:
-    second = start(lab.directory)
+def test_a_second_lab_in_the_same_place_is_refused(lab: PersonsLab, start: Start) -> None:
+    second = start(lab.report.parent)
     said, _ = second.communicate(timeout=END_S)
     assert second.returncode == 1
     assert f"process {lab.process.pid}" in said
@@ -246,35 +196,35 @@ def test_a_second_lab_in_the_same_place_is_refused(lab: RunningLab, start: Start
 # --- faults
 
 
-def test_a_killed_engine_comes_back_with_one_filter_a_direction(lab: RunningLab) -> None:
+def test_a_killed_engine_comes_back_with_one_filter_a_direction(lab: PersonsLab) -> None:
     eventually("LAN bytes", lambda: lan_bytes(lab) > 0)
     since = time.time()
     os.kill(lab.services()["engine"]["pid"], signal.SIGKILL)
-    eventually("figures after the engine was killed", lambda: figures_flow(lab, since))
+    figures_again(lab, since, "the engine was killed")
     eventually("LAN bytes again", lambda: lan_bytes(lab) > 0)
     assert lab.services()["engine"]["restarts"] == 1
     assert_one_filter_a_direction(lab)
 
 
-def test_a_killed_dpi_agent_comes_back(lab: RunningLab) -> None:
+def test_a_killed_dpi_agent_comes_back(lab: PersonsLab) -> None:
     before, since = lan_bytes(lab), time.time()
     os.kill(lab.services()["netifyd"]["pid"], signal.SIGKILL)
-    eventually("figures after the DPI agent was killed", lambda: figures_flow(lab, since))
+    figures_again(lab, since, "the DPI agent was killed")
     eventually("LAN bytes count on", lambda: lan_bytes(lab) > before)
     assert lab.services()["netifyd"]["restarts"] == 1
     assert_one_filter_a_direction(lab)
 
 
-def test_a_deleted_capture_interface_comes_back(lab: RunningLab) -> None:
+def test_a_deleted_capture_interface_comes_back(lab: PersonsLab) -> None:
     lab.in_router("ip", "link", "delete", "tap0")
     since = time.time()
-    eventually("figures after tap0 was deleted", lambda: figures_flow(lab, since))
+    figures_again(lab, since, "tap0 was deleted")
     assert_one_filter_a_direction(lab)
     counted = lab.call("dpi.status", "mirror")["packets_mirrored"]
     eventually("packets are mirrored", lambda: lab.call("dpi.status", "mirror")["packets_mirrored"] > counted)
 
 
-def test_stop_lasts_and_start_works_over_ubus(lab: RunningLab) -> None:
+def test_stop_lasts_and_start_works_over_ubus(lab: PersonsLab) -> None:
     stopped = lab.call("dpi.status", "stop")
     assert (stopped["ok"], stopped["running"]) == (True, False)
     assert lab.call("dpi.status", "status")["engine"] == "down"
@@ -285,16 +235,16 @@ def test_stop_lasts_and_start_works_over_ubus(lab: RunningLab) -> None:
     since = time.time()
     started = lab.call("dpi.status", "start")
     assert (started["ok"], started["running"]) == (True, True)
-    eventually("figures after a start", lambda: figures_flow(lab, since))
+    figures_again(lab, since, "a start")
     assert_one_filter_a_direction(lab)
     pid = lab.services()["engine"]["pid"]
     assert lab.call("dpi.status", "restart")["ok"]
     eventually("another engine", lambda: lab.services()["engine"]["pid"] not in (pid, None))
     since = time.time()
-    eventually("figures after a restart", lambda: figures_flow(lab, since))
+    figures_again(lab, since, "a restart")
 
 
-def test_ctrl_c_writes_the_report_and_leaves_nothing(lab: RunningLab) -> None:
+def test_ctrl_c_writes_the_report_and_leaves_nothing(lab: PersonsLab) -> None:
     namespaces = namespaces_of(lab.services())
     assert len(namespaces) == 6  # router, internet, nas, three clients
     assert lab.end() == 0, "\n".join(lab.said)

@@ -19,12 +19,10 @@ import pytest
 from lab.attacks import ATTACKS
 from lab.network import GUEST, VISITORS
 from lab.origin import CLOUD, PASSWORD, SHOP, TOKEN, WIKI
-from tests.integration.running_lab import END_S, ROOT, RunningLab, eventually, running_lab
+from lab.waiting import NeverError, eventually
+from tests.integration.running_lab import END_S, ROOT, RunningLab, running_lab
 
 pytestmark = pytest.mark.root
-
-#: Long enough for a busy machine; `make bench` measures how long it takes.
-ALERT_S = 60.0
 
 #: Found again nowhere in the buffer's files.
 SECRET = "s3cr3t-" + secrets.token_hex(6)
@@ -56,7 +54,7 @@ class OurLab(RunningLab):
             # One address that tries everything is told as a scanner as well.
             return next((row for row in rows if row["tier"] != "behaviour"), None)
 
-        return dict(eventually(f"an alert about port {port}", told, ALERT_S))
+        return dict(eventually(f"an alert about port {port}", told))
 
     def problems(self) -> set[str]:
         return {problem["code"] for problem in self.call("dpi.status", "health")["problems"]}
@@ -111,7 +109,7 @@ def test_the_gravest_are_refused_with_a_reference_that_alerts_can_find(lab: OurL
     done = lab.script("visitor", "curl", "-s", "-w", "%{http_code}", f"https://{SHOP}/search?q={attack}")
     assert done.stdout.endswith("403")
     reference = done.stdout.partition("<code>")[2].partition("</code>")[0]
-    found = eventually("its alert", lambda: [row for row in lab.alerts() if row["id"] == reference], ALERT_S)
+    found = eventually("its alert", lambda: [row for row in lab.alerts() if row["id"] == reference])
     assert found[0]["blocked"]
 
 
@@ -225,10 +223,11 @@ def test_the_labs_own_visitors_show_every_category_and_the_report_counts_them(la
             told.update(row["categories"])
         return wanted <= told
 
-    deadline = time.monotonic() + 300
-    while not every_category():
-        assert time.monotonic() < deadline, f"not seen: {sorted(wanted - told)}"
-        time.sleep(0.5)
+    try:
+        eventually("every category is told", every_category, 300)
+    except NeverError as error:
+        error.add_note(f"not seen: {sorted(wanted - told)}")
+        raise
     rows = lab.alerts()
     assert all(row["client_ip"].startswith(("192.0.2.", "2001:db8:2000:")) for row in rows)
     assert {row["blocked"] for row in rows} == {True, False}

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.running_lab import ROOT, RunningLab, eventually, running_lab
+from lab.waiting import eventually
+from tests.integration.running_lab import ROOT, RunningLab, running_lab
 
 AppTest = pytest.importorskip("streamlit.testing.v1", reason="streamlit is not installed here").AppTest
 

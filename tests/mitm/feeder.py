@@ -24,6 +24,7 @@ from dpi_dual.mitm.record import Record, encode_record
 from dpi_dual.mitm.wire import Frames, encode_frame
 from dpi_dual.settings import Settings
 from dpi_dual.waf.quick import QuickRules
+from lab.waiting import PATIENCE_S, NeverError, eventually_async
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = QuickRules()
@@ -96,7 +97,7 @@ class Feeder:
         """How a request was answered."""
         self.tell({"t": "response", "id": f"{number:016x}", "status": status, "size": 5, "type": "text/html", **values})
 
-    def receive(self, kind: str, seconds: float = 10.0) -> tuple[dict[str, Any], bytes]:
+    def receive(self, kind: str, seconds: float = PATIENCE_S) -> tuple[dict[str, Any], bytes]:
         """The next message of a kind from the analyser."""
         until = time.monotonic() + seconds
         while True:
@@ -151,9 +152,10 @@ class Engine:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def until(self, true: Callable[[], Any], seconds: float = 20.0) -> None:
-        """Waits for what must come true; a deadline that only a failure meets."""
-        deadline = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < deadline, (self.link.problems(), self.link.counters(), self.link.buffer())
-            await asyncio.sleep(0.02)
+    async def until(self, true: Callable[[], Any]) -> None:
+        """Waits for what must come true; what the link knows is told if it does not."""
+        try:
+            await eventually_async("what the engine should know", true, not_yet=())
+        except NeverError as error:
+            error.add_note(repr((self.link.problems(), self.link.counters(), self.link.buffer())))
+            raise

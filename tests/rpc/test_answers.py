@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from dpi_dual.engine.control import ANSWER_BYTES
 from dpi_dual.rpc.plugin import SERVICE_ACTIONS, SERVICE_OBJECTS
 from dpi_dual.rpc.signatures import methods, schema
 from lab.engine import RunningEngine, running_engine
+from lab.waiting import eventually
 from tests.cli.agent import FLOWS, Agent
 
 SCHEMA = schema()
@@ -55,10 +55,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     socket = tmp_path_factory.mktemp("agent") / "netifyd.sock"
     on_lo = f"config lan 'lan'\n\toption interface 'lo'\n\toption netifyd_socket '{socket}'\n"
     with Agent(socket), running_engine(on_lo) as running:
-        deadline = time.monotonic() + 30
-        while not _knows_all(running):
-            assert time.monotonic() < deadline, "the engine did not take in the agent's flows"
-            time.sleep(0.05)
+        eventually("the engine has taken in the agent's flows", lambda: _knows_all(running))
         yield running
 
 

@@ -12,6 +12,7 @@ import pytest
 from dpi_dual import config
 from dpi_dual.rpc.signatures import methods
 from lab.engine import RunningEngine, running_engine
+from lab.waiting import eventually
 from tests.correlation.test_actors import HOSTILE
 
 OBJECT = "dpi.correlator"
@@ -177,15 +178,12 @@ def test_while_switched_off_records_are_still_shown(engine: RunningEngine) -> No
     text = file.read_text()
     file.write_text(text + "config correlation 'correlation'\n\toption enabled '0'\n")
     engine.process.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + 20
-    while ask(engine, "stats")["running"] and time.monotonic() < deadline:
-        time.sleep(0.05)
+    eventually("it is switched off", lambda: not ask(engine, "stats")["running"])
     assert ask(engine, "correlate", ip="198.51.100.7", event_type="scanner")["code"] == "correlation_off"
     assert ask(engine, "timeline")["total"] > 0
     file.write_text(text)
     engine.process.send_signal(signal.SIGHUP)
-    while not ask(engine, "stats")["running"] and time.monotonic() < deadline:
-        time.sleep(0.05)
+    eventually("it is switched on", lambda: ask(engine, "stats")["running"])
     assert ask(engine, "correlate", ip="198.51.100.7", event_type="scanner")["ok"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from dpi_dual import config_edit
 from dpi_dual.rpc import service
 from dpi_dual.rpc.service import UNKNOWN, _is_done
 from lab.engine import running_engine
+from lab.waiting import eventually
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,7 @@ def test_an_engine_that_runs_is_told_to_read_its_settings_again(monkeypatch: pyt
         monkeypatch.setattr(service, "ENGINE_SOCKET", str(engine.directory / "run" / "engine.sock"))
         config_edit.write({"correlation": {"window": 77}}, str(engine.directory / "config"), notify=False)
         assert service.reload_engine()
-        deadline = time.monotonic() + 60
-        while engine.call("dpi.correlator", "tuning")["window"] != 77:
-            assert time.monotonic() < deadline, "the settings are not taken"
-            time.sleep(0.05)
+        eventually("the settings are taken", lambda: engine.call("dpi.correlator", "tuning")["window"] == 77)
 
 
 def test_what_the_init_script_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

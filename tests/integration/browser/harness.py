@@ -17,7 +17,7 @@ How to write a browser test (fixtures are in conftest.py):
 `visit` returns Playwright's own `Page`, logged in (`login=None`: not). After the test each page must be without errors:
 on its console, thrown, or asked from another host; `visit.expected.append("words of it")` forgives those that a test
 provokes. A page of a failed test is kept as a picture, whose path the report says. A condition that Playwright
-cannot wait for: `eventually()` of `tests.integration.running_lab`. Against the whole lab:
+cannot wait for: `eventually()` of `lab.waiting`. Against the whole lab:
 
     with running_lab(RunningLab, directory) as lab:
         yield Site.of_lab(lab.record)

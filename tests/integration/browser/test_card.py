@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from lab.waiting import eventually
 from tests.integration.browser.harness import PATIENCE_MS, Site, Visit, gateway, serious_faults
 from tests.integration.browser.household import ATTACKER, HOSTILE, Household, household
-from tests.integration.running_lab import eventually
 
 PAGE = "admin/status/overview"
 expect.set_options(timeout=PATIENCE_MS)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from lab.waiting import eventually
 from tests.integration.browser.harness import PATIENCE_MS, Site, Visit, gateway, serious_faults
 from tests.integration.browser.household import HOSTILE, Household, household, ip_of, mac_of
-from tests.integration.running_lab import eventually
 
 LAN = "admin/secubox/dpi-dual/lan"
 ROWS = ".dpi-panel tbody tr"
@@ -28,7 +28,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture(scope="module")
 def house() -> Iterator[Household]:
     with household(clients=CLIENTS, crowdsec=False) as running:
-        eventually("the clients are known", lambda: figures(running)["active_clients"] == CLIENTS, 60)
+        eventually("the clients are known", lambda: figures(running)["active_clients"] == CLIENTS)
         running.agent.tick()
         yield running
 
@@ -79,10 +79,10 @@ def test_figures_and_rows_are_those_of_ubus_and_follow_them(visit: Visit, house:
             [row["bytes"] for row in rows], rel=0.01
         )
 
-    eventually("the page says what ubus says", same, 60)
+    eventually("the page says what ubus says", same)
     before = figure(page, "bytes")
     house.agent.tick()
-    eventually("the page follows", lambda: figure(page, "bytes") != before and same(), 60)
+    eventually("the page follows", lambda: figure(page, "bytes") != before and same())
 
 
 def test_every_column_is_seen_on_a_common_screen(visit: Visit, house: Household) -> None:

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,12 @@ from playwright.sync_api import Locator, Page, Request, expect
 
 from dpi_dual.rpc.bounded import MOST_BYTES
 from lab.engine import RunningEngine, running_engine
+from lab.waiting import eventually
 from tests.integration.browser.harness import PATIENCE_MS, ROOT, Site, Visit, gateway, serious_faults
 from tests.integration.browser.household import ATTACKER, HOSTILE, Household, household, ip_of
-from tests.integration.running_lab import eventually as patiently
 
 PAGE = "admin/secubox/dpi-dual/overview"
 expect.set_options(timeout=PATIENCE_MS)
-
-
-def eventually(what: str, condition: Callable[[], Any]) -> Any:
-    return patiently(what, condition, PATIENCE_MS / 1000)
 
 
 @pytest.fixture(scope="module")

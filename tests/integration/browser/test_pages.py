@@ -8,8 +8,8 @@ import pytest
 
 from dpi_dual import uci
 from lab.engine import RunningEngine, running_engine
+from lab.waiting import eventually
 from tests.integration.browser.harness import Site, Visit, gateway, serious_faults
-from tests.integration.running_lab import eventually
 
 NAMES = ("overview", "timeline", "lan", "settings")
 PAGES = ("admin/status/overview", *(f"admin/secubox/dpi-dual/{name}" for name in NAMES))

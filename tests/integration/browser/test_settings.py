@@ -20,8 +20,8 @@ from dpi_dual.schema.values import FORMATS, schema
 from lab import pot
 from lab.engine import RunningEngine, running_engine
 from lab.pofile import parse
+from lab.waiting import eventually
 from tests.integration.browser.harness import Site, Visit, gateway, serious_faults
-from tests.integration.running_lab import eventually
 from tests.luci.test_options import TEXTS, takes
 
 SETTINGS = "admin/secubox/dpi-dual/settings"

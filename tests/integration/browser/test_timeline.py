@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lab import crowdsec
+from lab.waiting import eventually
 from tests.integration.browser.harness import PATIENCE_MS, Site, Visit, gateway, serious_faults
 from tests.integration.browser.household import ATTACKER, HOSTILE, LONG, Household, household, ip_of, mac_of
-from tests.integration.running_lab import eventually
 
 TIMELINE = "admin/secubox/dpi-dual/timeline"
 CARDS = ".dpi-event"
@@ -92,10 +92,10 @@ def test_figures_are_those_of_ubus_and_follow_them(visit: Visit, house: Househol
         states = [str(figures["by_state"][name]) for name in ("new", "crowdsec_ban", "acknowledged", "muted")]
         return shown == [figures["level"], *states, str(day)]
 
-    eventually("the figures are those of ubus", same, 60)
+    eventually("the figures are those of ubus", same)
     before = figure(page, "new")
     house.threats(1, ip="192.0.2.77", reason="one more", score=99)
-    eventually("the figures follow", lambda: figure(page, "new") != before and same(), 60)
+    eventually("the figures follow", lambda: figure(page, "new") != before and same())
 
 
 def test_cards_are_the_records_newest_first(visit: Visit, house: Household) -> None:
@@ -210,7 +210,7 @@ def test_a_ban_that_crowdsec_does_not_take_is_not_claimed(visit: Visit, house: H
     connected: Callable[[], bool] = lambda: (  # noqa: E731
         house.ask("dpi.correlator", "stats")["crowdsec"]["state"] == "connected"
     )
-    eventually("CrowdSec is back", connected, 60)
+    eventually("CrowdSec is back", connected)
 
 
 def test_whitelist_is_written_to_uci_and_taken_back(visit: Visit, house: Household) -> None:

@@ -12,13 +12,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lab.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = ("ubusd", "ubus", "rpcd", "procd", "uci", "validate_data", "jsonfilter", "logd", "logread")
@@ -134,16 +135,6 @@ class Router:
         return self.run("logread")
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """What `condition` answers once it is true; fails after a long wait."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.2)
-    pytest.fail(f"after {PATIENCE_S:.0f} s still not: {what}")
-
-
 def _stage(target: Path) -> None:
     """Our tree, and what /usr/bin/python3 needs to run it."""
     environment = {**os.environ, "DESTDIR": str(target), "PYTHON": "/usr/bin/python3"}
@@ -175,14 +166,14 @@ def router(directory: Path) -> Iterator[Router]:
     boot = subprocess.Popen([*apart, "/bin/sh", "-c", _BOOT, "boot", str(base), str(staged)], start_new_session=True)
     try:
         children = Path(f"/proc/{boot.pid}/task/{boot.pid}/children")
-        first = eventually(lambda: children.read_text().split(), "the namespaces are there")[0]
+        first = eventually("the namespaces are there", lambda: children.read_text().split())[0]
         ready = Path(f"/proc/{first}/root/tmp/ready")
-        eventually(lambda: boot.poll() is not None or ready.exists(), "the root is mounted")
+        eventually("the root is mounted", lambda: boot.poll() is not None or ready.exists())
         assert boot.poll() is None, "the namespaces could not be made"
         made = Router(int(first))
         waiting = ("service", "uci", "dpi.status")
         eventually(
-            lambda: set(waiting) <= set(made.run("ubus", "list", check=False).split()), "procd and rpcd are on the bus"
+            "procd and rpcd are on the bus", lambda: set(waiting) <= set(made.run("ubus", "list", check=False).split())
         )
         yield made
     finally:

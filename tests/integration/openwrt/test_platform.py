@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.openwrt.router import Router, eventually, router
+from lab.waiting import eventually
+from tests.integration.openwrt.router import Router, router
 
 pytestmark = pytest.mark.root
 
@@ -18,7 +19,7 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         made.sh("ip link add br-lan type bridge; ip link set br-lan up; ip address add 192.168.1.1/24 dev br-lan")
         made.uci("set dpi-dual.tap.mirror_mode=hardware")
         made.run("/etc/init.d/dpi-dual", "start")
-        eventually(lambda: made.call("dpi.status", "version").get("engine") == "running", "the engine answers")
+        eventually("the engine answers", lambda: made.call("dpi.status", "version").get("engine") == "running")
         yield made
 
 
@@ -31,7 +32,7 @@ def test_what_others_have_staged_is_neither_read_nor_committed_nor_lost(box: Rou
     box.run("uci", "set", "dpi-dual.correlation.window=123")
     loads = _loads(box)
     assert box.call("dpi.correlator", "set_tuning", notification_threshold=33)["window"] == 60
-    eventually(lambda: _loads(box) > loads, "procd has the engine reload")
+    eventually("procd has the engine reload", lambda: _loads(box) > loads)
     answer = box.call("dpi.correlator", "tuning")
     assert (answer["window"], answer["notification_threshold"]) == (60, 33)
     assert box.run("uci", "changes", "dpi-dual") == "dpi-dual.correlation.window='123'\n"
@@ -39,7 +40,7 @@ def test_what_others_have_staged_is_neither_read_nor_committed_nor_lost(box: Rou
     assert written.startswith("# my own words\n") and "'123'" not in written
     box.run("uci", "commit", "dpi-dual")
     box.run("reload_config")
-    eventually(lambda: box.call("dpi.correlator", "tuning")["window"] == 123, "the other's change is committed")
+    eventually("the other's change is committed", lambda: box.call("dpi.correlator", "tuning")["window"] == 123)
     assert box.call("dpi.correlator", "tuning")["notification_threshold"] == 33
 
 
@@ -57,13 +58,13 @@ def test_a_setter_is_in_force_at_once_and_committed_for_uci(
     loads = _loads(box)
     assert "error" not in box.call("dpi.correlator", method, **given)
     assert value in box.run("uci", "get", shown)
-    eventually(lambda: _loads(box) > loads, "procd has the engine reload")
+    eventually("procd has the engine reload", lambda: _loads(box) > loads)
 
 
 def test_status_says_what_procd_knows(box: Router) -> None:
     assert box.call("dpi.status", "status")["service"]["state"] == "running"
     box.run("kill", "-9", str(box.instance()["pid"]))
-    eventually(lambda: box.call("dpi.status", "status")["engine"] == "running", "procd has started another")
+    eventually("procd has started another", lambda: box.call("dpi.status", "status")["engine"] == "running")
     box.run("/etc/init.d/dpi-dual", "stop")
     found = box.call("dpi.status", "status")
     assert found["engine"] == "down" and found["service"]["state"] == "stopped"
@@ -72,7 +73,7 @@ def test_status_says_what_procd_knows(box: Router) -> None:
     assert box.call("dpi.status", "status")["service"]["state"] == "disabled"
     box.uci("set dpi-dual.settings.enabled=1")
     box.run("/etc/init.d/dpi-dual", "start")
-    eventually(lambda: box.call("dpi.status", "version").get("engine") == "running", "the engine answers")
+    eventually("the engine answers", lambda: box.call("dpi.status", "version").get("engine") == "running")
 
 
 def test_a_threat_is_an_event_on_the_bus(box: Router) -> None:
@@ -84,7 +85,7 @@ def test_a_threat_is_an_event_on_the_bus(box: Router) -> None:
         lines = box.run("cat", "/tmp/heard").splitlines()
         return [json.loads(line)["dpi.threat"] for line in lines]
 
-    event = eventually(heard, "ubus listen hears of it")[0]
+    event = eventually("ubus listen hears of it", heard)[0]
     box.sh("kill $(cat /tmp/listener)")
     assert event["ip"] == "203.0.113.77" and event["event_type"] == "scanner"
 

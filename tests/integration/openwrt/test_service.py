@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.openwrt.router import Router, eventually, router
+from lab.waiting import eventually
+from tests.integration.openwrt.router import Router, router
 
 pytestmark = pytest.mark.root
 
@@ -45,7 +46,7 @@ def running(box: Router) -> Router:
 
 
 def _answers(box: Router) -> None:
-    eventually(lambda: box.call("dpi.status", "version").get("engine") == "running", "the engine answers")
+    eventually("the engine answers", lambda: box.call("dpi.status", "version").get("engine") == "running")
 
 
 def _loads(box: Router) -> int:
@@ -63,7 +64,7 @@ def test_start_registers_one_instance_as_procd_wants_it(running: Router) -> None
 
 
 def test_the_wan_is_mirrored_and_the_log_has_the_engine_s_words(running: Router) -> None:
-    eventually(lambda: running.call("dpi.status", "mirror").get("complete"), "the mirror is complete")
+    eventually("the mirror is complete", lambda: running.call("dpi.status", "mirror").get("complete"))
     assert "dpi-duald" in running.log()
 
 
@@ -83,7 +84,7 @@ def test_a_committed_change_reaches_the_engine_without_a_restart(running: Router
     before, loads = running.instance()["pid"], _loads(running)
     running.uci("set dpi-dual.lan.client_retention=abc")
     running.run("reload_config")
-    eventually(lambda: _loads(running) > loads, "the settings are loaded anew")
+    eventually("the settings are loaded anew", lambda: _loads(running) > loads)
     text = "dpi-dual.lan.client_retention: 'abc' is not a number of seconds; using 3600"
     problems = running.call("dpi.status", "health")["problems"]
     assert text in [problem["message"] for problem in problems]
@@ -95,27 +96,27 @@ def test_a_committed_change_reaches_the_engine_without_a_restart(running: Router
 def test_reload_re_reads_and_an_interface_that_comes_up_does_too(running: Router) -> None:
     before, loads = running.instance()["pid"], _loads(running)
     running.run("/etc/init.d/dpi-dual", "reload")
-    eventually(lambda: _loads(running) > loads, "the settings are loaded anew")
+    eventually("the settings are loaded anew", lambda: _loads(running) > loads)
     for network in ("wan", "lan"):
         loads = _loads(running)
         event = f'{{"type": "interface.update", "data": {{"interface": "{network}"}}}}'
         running.run("ubus", "call", "service", "event", event)
-        eventually(lambda loads=loads: _loads(running) > loads, f"{network} coming up is a reload")
+        eventually(f"{network} coming up is a reload", lambda loads=loads: _loads(running) > loads)
     assert running.instance()["pid"] == before
 
 
 def test_a_source_that_vanishes_and_returns_is_mirrored_again(running: Router) -> None:
-    eventually(lambda: running.call("dpi.status", "mirror").get("complete"), "the mirror is complete")
+    eventually("the mirror is complete", lambda: running.call("dpi.status", "mirror").get("complete"))
     running.sh("ip link delete wan0")
-    eventually(lambda: not running.call("dpi.status", "mirror").get("complete"), "the source is missed")
+    eventually("the source is missed", lambda: not running.call("dpi.status", "mirror").get("complete"))
     running.sh("ip link add wan0 type veth peer name far0; ip link set wan0 up; ip link set far0 up")
-    eventually(lambda: running.call("dpi.status", "mirror").get("complete"), "the mirror is complete again")
+    eventually("the mirror is complete again", lambda: running.call("dpi.status", "mirror").get("complete"))
 
 
 def test_killed_it_comes_back(running: Router) -> None:
     before = running.instance()["pid"]
     running.run("kill", "-9", str(before))
-    eventually(lambda: running.instance().get("pid", before) not in (before, None), "procd has started another")
+    eventually("procd has started another", lambda: running.instance().get("pid", before) not in (before, None))
     _answers(running)
 
 
@@ -137,8 +138,8 @@ def test_restart_is_another_process_at_once(running: Router) -> None:
 def test_switched_off_nothing_runs_and_switched_on_it_does(running: Router) -> None:
     running.uci("set dpi-dual.settings.enabled=0")
     running.run("reload_config")
-    eventually(lambda: not running.instance(), "the engine is gone")
-    eventually(lambda: "dpi-dual.settings.enabled is 0" in running.log(), "the log says why")
+    eventually("the engine is gone", lambda: not running.instance())
+    eventually("the log says why", lambda: "dpi-dual.settings.enabled is 0" in running.log())
     running.uci("set dpi-dual.settings.enabled=1")
     running.run("reload_config")
     _answers(running)
@@ -146,8 +147,8 @@ def test_switched_off_nothing_runs_and_switched_on_it_does(running: Router) -> N
 
 def test_stopped_it_stays_stopped_whatever_changes(running: Router) -> None:
     running.run("ubus", "call", "rc", "init", '{"name": "dpi-dual", "action": "stop"}')
-    eventually(lambda: not running.call("service", "list", name="dpi-dual"), "procd knows it no longer")
-    eventually(lambda: not running.sh("ip -o link show tap0", check=False), "the capture interface is gone")
+    eventually("procd knows it no longer", lambda: not running.call("service", "list", name="dpi-dual"))
+    eventually("the capture interface is gone", lambda: not running.sh("ip -o link show tap0", check=False))
     running.uci("set dpi-dual.tap.flow_retention=301")
     running.run("reload_config")
     running.run("/etc/init.d/dpi-dual", "reload")
@@ -164,7 +165,7 @@ def test_mirror_by_hand(running: Router) -> None:
     running.run("/etc/init.d/dpi-dual", "mirror", "stop")
     assert "not mirrored" in running.run("/etc/init.d/dpi-dual", "mirror", check=False)
     running.run("/etc/init.d/dpi-dual", "mirror", "start")
-    eventually(lambda: running.call("dpi.status", "mirror").get("complete"), "the mirror is complete")
+    eventually("the mirror is complete", lambda: running.call("dpi.status", "mirror").get("complete"))
 
 
 def test_managed_mitmdump_follows_its_address(running: Router) -> None:
@@ -172,20 +173,20 @@ def test_managed_mitmdump_follows_its_address(running: Router) -> None:
     running.uci("set dpi-dual.mitm.manage=1", "set dpi-dual.mitm.listen=[::1]:8099")
     engine = running.instance()["pid"]
     running.run("/etc/init.d/dpi-dual", "reload")
-    first = eventually(lambda: running.instance("mitmdump"), "mitmdump runs")
+    first = eventually("mitmdump runs", lambda: running.instance("mitmdump"))
     command = " ".join(first["command"])
     assert "--listen-host ::1 --listen-port 8099" in command
     assert "-s /srv/mitmproxy/addons/dpi_buffer.py" in command
     running.uci("set dpi-dual.mitm.listen=127.0.0.1:8088")
     running.run("/etc/init.d/dpi-dual", "reload")
     eventually(
+        "mitmdump listens elsewhere",
         lambda: (
             "8088" in running.instance("mitmdump").get("command", [])
             and running.instance("mitmdump").get("pid", first["pid"]) != first["pid"]
         ),
-        "mitmdump listens elsewhere",
     )
     running.uci("set dpi-dual.mitm.manage=0")
     running.run("/etc/init.d/dpi-dual", "reload")
-    eventually(lambda: not running.instance("mitmdump"), "mitmdump is gone")
+    eventually("mitmdump is gone", lambda: not running.instance("mitmdump"))
     assert running.instance()["pid"] == engine
