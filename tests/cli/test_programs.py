@@ -246,3 +246,20 @@ def test_mirror_setup_calls_dualctl(env: dict[str, str], tmp_path: Path) -> None
     assert said("start") == "mirror start\n"
     assert said("status", "--json") == "mirror status --json\n"
     assert said("restart") == "mirror start\n"
+
+
+@pytest.mark.parametrize("action", ["start", "restart"])
+def test_what_is_switched_off_says_so_and_how_to_switch_it_on(run: Run, env: dict[str, str], action: str) -> None:
+    """The init script starts nothing then: who waits for an engine waits for nothing."""
+    init, asked = Path(env["DPI_DUAL_INIT"]), Path(env["DPI_DUAL_INIT"]).with_name("asked")
+    init.write_text(f"#!/bin/sh\necho $1 >>{asked}\n")
+    init.chmod(0o755)
+    settings = Path(env["DPI_DUAL_CONFIG_DIR"]) / "dpi-dual"
+    settings.write_text(settings.read_text().replace("'settings'\n", "'settings'\n\toption enabled '0'\n"))
+    done = run("dpi-dualctl", action)
+    assert done.returncode == 4
+    assert "switched off (dpi-dual.settings.enabled is 0)" in done.stderr
+    assert "uci set dpi-dual.settings.enabled=1" in done.stderr
+    assert asked.exists() is (action == "restart")  # what ran under the settings before is stopped
+    for known in ("status", "clients"):
+        assert "Switch it on: uci set" in run("dpi-dualctl", known).stderr

@@ -20,6 +20,7 @@ _NO_READER, _INTERRUPTED = 141, 130
 _HINTS = {
     "no_permission": "Run it as root.",
     "engine_down": "Start it: dpi-dualctl start. Why it ended: logread -e dpi-dual.",
+    "switched_off": "Switch it on: uci set dpi-dual.settings.enabled=1; uci commit dpi-dual; dpi-dualctl start.",
     "timeout": "Try again; if it stays so, 'dpi-dualctl restart'.",
     "no_init_script": "From a checkout, 'sbin/dpi-duald' runs the engine in the foreground.",
 }
@@ -177,7 +178,7 @@ def _call(program: str, command: Command, rest: list[str]) -> int:
             if watching:
                 lines = [view.style.warn(_DOWN), "", *lines]
             else:
-                _complain(asked, _DOWN, _HINTS["engine_down"])
+                _complain(asked, _DOWN, _hint("engine_down"))
         return lines, code
 
     if watching:
@@ -205,9 +206,18 @@ def _typed(asked: str, command: Command, params: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
+def _hint(code: str) -> str:
+    """What can be done about an error; where all is switched off on purpose, a start alone would not help."""
+    if code == "engine_down":
+        from dpi_dual import config
+
+        code = code if config.load().settings.enabled else "switched_off"
+    return _HINTS.get(code, "")
+
+
 def _refused(asked: str, command: Command, answer: Answer) -> int:
     code = str(answer.get("code", ""))
-    _complain(asked, str(answer["error"]), _HINTS.get(code, ""))
+    _complain(asked, str(answer["error"]), _hint(code))
     if code in ("engine_down", "timeout", "no_permission"):
         return DOWN
     return REFUSED

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 
+from dpi_dual import config
 from dpi_dual.errors import QueryError
 from dpi_dual.paths import ENGINE_SOCKET, INIT_SCRIPT
 from dpi_dual.rpc import legacy
@@ -55,6 +56,9 @@ def _act(action: str) -> dict[str, object]:
     if not os.access(INIT_SCRIPT, os.X_OK):
         raise QueryError("no_init_script", f"{INIT_SCRIPT} is not there or not executable; is the package installed?")
     deadline = time.monotonic() + PATIENCE_S
+    switched_off = action != "stop" and not config.load().settings.enabled
+    if switched_off and action == "start":
+        return _switched_off(action)
     before = engine_process()
     try:
         done = subprocess.run(
@@ -65,6 +69,8 @@ def _act(action: str) -> dict[str, object]:
     if done.returncode:
         complaint = (done.stderr or done.stdout).decode("utf-8", "replace").strip()[-300:]
         raise QueryError("init_failed", f"{INIT_SCRIPT} {action} ended with {done.returncode}: {complaint}")
+    if switched_off:
+        return _switched_off(action)  # what ran under the settings before is stopped by the init script
     while not (done_as_asked := _is_done(action, before, now := engine_process())) and time.monotonic() < deadline:
         time.sleep(0.1)
     answer: dict[str, object] = {"ok": done_as_asked, "running": now != 0, "action": action}
@@ -75,6 +81,17 @@ def _act(action: str) -> dict[str, object]:
         answer["error"] = f"{INIT_SCRIPT} {action} was accepted, but the engine {state}{why}; see logread -e dpi-dual"
         answer["code"] = "init_without_effect"
     return answer
+
+
+def _switched_off(action: str) -> dict[str, object]:
+    """The init script starts nothing then, however long one waits."""
+    return {
+        "ok": False,
+        "running": engine_process() != 0,
+        "action": action,
+        "error": "it is switched off (dpi-dual.settings.enabled is 0): nothing is started",
+        "code": "switched_off",
+    }
 
 
 def _is_done(action: str, before: int, now: int) -> bool:
