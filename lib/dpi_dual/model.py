@@ -78,6 +78,22 @@ class Flow:
     new flow), evicted (ours)."""
 
 
+#: In these the name in the flow is what was asked about, or who asks: not the name of the server that answered.
+_NAMES_OTHERS = frozenset(("DNS", "MDNS", "LLMNR", "DHCP", "DHCPV6", "DHCPv6"))
+
+
+def name_of(flow: Flow, ip: str) -> str:
+    """The host name of the end with address `ip` as the flow tells it; empty if it tells none.
+
+    What a client asks for (SNI, Host) names the server, the end that did not open the flow: a stranger who connects
+    to us may ask for any name, and must not be shown under it.
+    """
+    if not flow.hostname or flow.protocol in _NAMES_OTHERS or flow.hostname_source in ("dns", "mdns", "dhcp"):
+        return ""
+    outbound = flow.local_origin or flow.hostname_source == "hint"  # a hint is what DNS said about the other end
+    return flow.hostname if ip == (flow.other_ip if outbound else flow.local_ip) else ""
+
+
 class FlowSink(Protocol):
     """What a flow table tells to whoever aggregates its flows. Called in the ingest loop: be quick, never raise."""
 

@@ -95,6 +95,14 @@ FLOW = {
 }
 
 
+def test_a_name_that_is_asked_for_does_not_stand_in_the_stranger_s_place() -> None:
+    inbound = {**FLOW, "local_origin": False, "hostname": "shop.example.org", "other_name": ""}
+    lines = show_flows({"flows": [inbound], "total": 1}, view(0))
+    title, row = (line for line in lines if line.startswith(("Seen", "12 s")))
+    assert row[title.index("Remote") :].startswith("[2001:db8::7]:443")
+    assert row[title.index("Asks for") :].startswith("shop.example.org")
+
+
 def test_flows() -> None:
     answer = {
         "tap_interface": "tap0",
@@ -102,7 +110,7 @@ def test_flows() -> None:
         "rx_bytes": 5_300_000,
         "rx_packets": 6400,
         "protocols": {"DNS": 3, "TLS": 30},
-        "flows": [FLOW, {**FLOW, "state": "finished", "local_origin": False, "hostname": "cdn.example.net"}],
+        "flows": [FLOW, {**FLOW, "state": "finished", "local_origin": False, "other_name": "cdn.example.net"}],
         "total": 200,
         "next": "17.4",
     }

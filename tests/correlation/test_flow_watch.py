@@ -42,6 +42,12 @@ def test_the_opener_of_a_risky_flow_is_its_actor(scene: Scene) -> None:
     assert record["context"]["dpi_flows"][0]["community_id"] == record["community_id"]
 
 
+def test_a_stranger_s_flow_is_told_by_its_address_not_by_the_name_it_asks_for(scene: Scene) -> None:
+    scene.flow(risks=(43,), risk_namespace="netify", hostname="bank.example.com", hostname_source="sni")
+    (record,) = scene.records()
+    assert ATTACKER in record["reason"] and "bank.example.com" not in record["reason"]
+
+
 def test_bittorrent_tells_about_our_client_whoever_opened(scene: Scene) -> None:
     inbound = {**OUT, "local_origin": False, "local_port": 51_413, "other_port": 6881, "protocol": "BitTorrent"}
     for number in range(5):

@@ -36,6 +36,12 @@ def test_a_question_is_not_the_name_of_the_one_who_was_asked(make_flow: Make) ->
     assert row.hostname == "" and row.protocol == "DNS"
 
 
+def test_a_stranger_is_not_shown_under_the_name_it_asks_for(make_flow: Make) -> None:
+    row = make(DestinationTable(), "198.51.100.10", port=0)
+    row.describe(make_flow(hostname="bank.example.com", hostname_source="sni", local_origin=False))
+    assert (row.hostname, row.protocol) == ("", "TLS")
+
+
 def test_a_known_protocol_is_not_forgotten(make_flow: Make) -> None:
     row = make(DestinationTable(), "198.51.100.10", port=443)
     row.describe(make_flow(protocol="TLS", application="youtube"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpi_dual.capture import fields
 from dpi_dual.errors import QueryError
-from dpi_dual.model import Flow, community_id
+from dpi_dual.model import Flow, community_id, name_of
 
 if TYPE_CHECKING:
     from dpi_dual.capture.flows import FlowTable
@@ -54,6 +54,7 @@ def row(flow: Flow) -> dict[str, Any]:
         "category": flow.category,
         "hostname": flow.hostname,
         "hostname_source": flow.hostname_source,
+        "other_name": name_of(flow, flow.other_ip),
         "guessed": flow.guessed,
         "risks": list(flow.risks),
         "risk_namespace": flow.risk_namespace if flow.risks else "",

@@ -9,6 +9,7 @@ from typing import Any
 
 from dpi_dual.capture.flows import FlowTable
 from dpi_dual.capture.tallies import Peer
+from dpi_dual.model import name_of
 
 #: How many names a breakdown shows; the rest is summed as `other`.
 TOP_NAMES = 50
@@ -90,7 +91,7 @@ def _talkers(table: FlowTable, peers: list[Peer], local: bool) -> list[dict[str,
     for peer in nlargest(TOP_TALKERS, (peer for peer in peers if peer.local is local), key=_bytes):
         flows = table.flows_of(peer.ip)
         macs = {flow.local_mac if flow.local_ip == peer.ip else flow.other_mac for flow in flows}
-        names = (flow.hostname for flow in flows if flow.other_ip == peer.ip and flow.hostname_source != "dns")
+        names = (name_of(flow, peer.ip) for flow in flows)
         talkers.append(
             {
                 "ip": peer.ip,

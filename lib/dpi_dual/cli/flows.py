@@ -36,7 +36,11 @@ def flow_lines(flows: object, view: View) -> list[str]:
         return age + (" †" if row.get("state") == "finished" else "")
 
     def remote(row: Row) -> str:
-        return endpoint(row.get("hostname") or row.get("other_ip"), row.get("other_port"))
+        return endpoint(row.get("other_name") or row.get("other_ip"), row.get("other_port"))
+
+    def asked_for(row: Row) -> object:
+        """A name that is not the remote's own: what DNS was asked about, which of our services somebody wants."""
+        return "" if row.get("other_name") else row.get("hostname")
 
     layout = (
         Column("Seen", seen),
@@ -44,10 +48,11 @@ def flow_lines(flows: object, view: View) -> list[str]:
         Column("", lambda row: "→" if row.get("local_origin", True) else "←"),
         Column("Remote", remote, least=22, keep_end=True),
         Column("What", kind, least=12),
-        Column("Sent", lambda row: amount(row.get("local_bytes", 0)), right=True, rank=2),
-        Column("Received", lambda row: amount(row.get("other_bytes", 0)), right=True, rank=2),
+        Column("Asks for", asked_for, least=16, keep_end=True, rank=2),
+        Column("Sent", lambda row: amount(row.get("local_bytes", 0)), right=True, rank=3),
+        Column("Received", lambda row: amount(row.get("other_bytes", 0)), right=True, rank=3),
         Column("Total", lambda row: amount(row.get("total_bytes", 0)), right=True),
-        Column("Packets", lambda row: count(row.get("total_packets", 0)), right=True, rank=3),
+        Column("Packets", lambda row: count(row.get("total_packets", 0)), right=True, rank=4),
         Column("Risks", lambda row: ",".join(map(str, row.get("risks") or [])), least=5, rank=1),
     )
     rows = listed(flows)

@@ -11,7 +11,7 @@ from dpi_dual.correlation.events import Event, plain
 from dpi_dual.correlation.home import Home
 from dpi_dual.correlation.joining import Joiner
 from dpi_dual.correlation.risks import SCORES, Finding, finding
-from dpi_dual.model import Flow
+from dpi_dual.model import Flow, name_of
 
 #: What our own side opens must be graver than what comes from outside: users browse to odd places all day.
 OUTBOUND_LEAST = SCORES["high"]
@@ -171,8 +171,8 @@ class FlowWatch:
 
     def _ends(self, flow: Flow) -> tuple[_End, _End | None, bool]:
         """The end inside, the one outside (None: both are inside), and whether the outside opened the flow."""
-        local = _End(flow.local_ip, flow.local_port, flow.local_mac, "")
-        other = _End(flow.other_ip, flow.other_port, flow.other_mac, flow.hostname)
+        local = _End(flow.local_ip, flow.local_port, flow.local_mac, name_of(flow, flow.local_ip))
+        other = _End(flow.other_ip, flow.other_port, flow.other_mac, name_of(flow, flow.other_ip))
         if flow.other_type in ("multicast", "broadcast"):
             return local, None, False
         if not self._home.is_inside(other.ip):

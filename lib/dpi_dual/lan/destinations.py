@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from heapq import nsmallest
 
 from dpi_dual.lan.tally import Tally, serials
-from dpi_dual.model import Flow
+from dpi_dual.model import Flow, name_of
 
 MAX_DESTINATIONS = 2500
 #: A row is idle when nothing was counted for so long (four ticks of netifyd), even if flows of it still live.
@@ -16,8 +16,6 @@ MAX_CLIENTS_EACH = 32
 
 #: How good a name is: what the client asked the server for, before what a cache of DNS answers suggests.
 _NAME_RANKS = {"sni": 5, "http": 4, "dns": 3, "agent": 2, "hint": 1}
-#: In these the name in the flow is what was asked about, not the name of the server that answered.
-_NAMES_OTHERS = frozenset(("DNS", "MDNS", "LLMNR", "DHCP", "DHCPV6", "DHCPv6"))
 _TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 
 Key = tuple[str, int, int]
@@ -73,10 +71,11 @@ class Destination(Tally):
 
         All three from the same flow: one address often serves many names, and a row must not mix two of them.
         """
-        if flow.hostname and flow.protocol not in _NAMES_OTHERS:
+        name = name_of(flow, self.ip)
+        if name:
             rank = _NAME_RANKS.get(flow.hostname_source, 0)
             if rank >= self.hostname_rank and rank:
-                self.hostname, self.hostname_rank = flow.hostname[:253], rank
+                self.hostname, self.hostname_rank = name[:253], rank
                 self.protocol, self.application = flow.protocol, flow.application
                 return
         if self.hostname:

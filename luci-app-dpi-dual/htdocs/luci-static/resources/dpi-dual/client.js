@@ -43,16 +43,20 @@ const destination_columns = [
 	{ key: 'last_seen_at', title: _('Last seen'), number: true, cell: row => when(row.last_seen_at) }
 ];
 
+/* A name may be what was asked about or asked for, and not the other end's own. */
 const other_end = flow => {
-	const name = flow.hostname || flow.other_ip;
+	const asked = !flow.other_name && flow.hostname;
 	return E('span', {}, [
-		tables.wire(name, 60),
-		E('span', { 'class': 'dpi-under' }, [ `${flow.transport} ${endpoint(flow.other_ip, flow.other_port)}` ])
+		tables.wire(flow.other_name || flow.other_ip, 60),
+		E('span', { 'class': 'dpi-under' }, [
+			`${flow.transport} ${endpoint(flow.other_ip, flow.other_port)}`,
+			asked ? ' · ' : '', asked ? tables.wire(asked, 60) : ''
+		])
 	]);
 };
 
 const flow_columns = [
-	{ key: 'other', title: _('Other end'), wide: true, value: flow => flow.hostname || flow.other_ip, cell: other_end },
+	{ key: 'other', title: _('Other end'), wide: true, value: flow => flow.other_name || flow.other_ip, cell: other_end },
 	{ key: 'application', title: _('Application'), value: kind, cell: flow => E('span', {}, [
 		tables.wire(kind(flow), 40), flow.guessed ? ' ' : '', flow.guessed ? tables.badge(_('guessed')) : ''
 	]) },
