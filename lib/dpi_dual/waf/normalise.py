@@ -159,7 +159,8 @@ def decoded(value: str) -> str:
     for _ in range(EXTRA_ROUNDS):
         before = value
         if "%" in value and _ENCODED.search(value):
-            value = percent_decoded(value)
+            # A form's blanks are `+`: what is encoded as a whole has no others.
+            value = percent_decoded(value if " " in value else value.replace("+", " "))
         if "&" in value:
             value = _ENTITY.sub(_entity, value)
         if "\\" in value:
@@ -182,11 +183,15 @@ def folded(value: str) -> str:
 
 
 _SQL_HINTED = re.compile(r"/\*!\d{0,6}|\*/")
-_SQL_COMMENT = re.compile(r"/\*[^!*][^*]{0,200}\*/|/\*\*/")
+_SQL_COMMENT = re.compile(r"/\*(?!!)(?:[^*]|\*(?!/)){0,200}\*/")
+#: To the end of the line: with another line behind it, MySQL goes on there.
+_SQL_LINE = re.compile(r"(?:#|--[ +\-])[^\n]{0,200}\n")
 
 
 def sql_view(text: str) -> str:
     """Comments that MySQL skips or runs become blanks: `un/**/ion`, `/*!50000select*/`."""
+    if "\n" in text and ("#" in text or "--" in text):
+        text = _SQL_LINE.sub(" ", text)
     if "/*" not in text:
         return text
     return _SQL_HINTED.sub(" ", _SQL_COMMENT.sub(" ", text))
@@ -228,7 +233,7 @@ def path_view(text: str) -> str:
 
 
 _BASE64 = re.compile(r"(?:data:[\w/.+\-]{1,64};base64,)?([A-Za-z0-9+/_\-]{11,8192}={0,2})\Z")
-_PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]*\Z")
+_PRINTABLE = re.compile(rb"[\x00\t\n\r\x20-\x7e]*\Z")
 
 
 def base64_decoded(value: str) -> str:

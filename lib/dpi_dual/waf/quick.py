@@ -15,7 +15,9 @@ from dpi_dual.waf.verdict import ALERT_THRESHOLD, BLOCK_THRESHOLD, Hit, Verdict,
 
 #: Phrases of every browser's name that read as SQL.
 _BROWSER_WORDS = re.compile(r"\blike (?:gecko|mac os x)\b")
-_SQL_IN_HEADER = re.compile(r"['\"]|\bselect\b|sleep|waitfor|\b(?:or|and)\s\S{1,20}\s?[=<>]")
+_SQL_IN_HEADER = re.compile(
+    r"['\"]|\bselect\b|sleep|waitfor|\b(?:or|and)\s\S{1,20}\s?[=<>]|\bwhere\s|\bunion\s|[\d(]\s?=\s?[\d(]"
+)
 
 #: A value of these characters alone can only match the few rules that are marked `quiet`, or read as SQL.
 _QUIET = re.compile(r"[A-Za-z0-9_.\- ]*\Z")
@@ -30,8 +32,17 @@ _MEMORABLE = 512
 
 _KINDS = tuple(COLLECTIONS)
 
-#: The shortest text in base64 that can hide an attack, and the least score of one that is believed there.
-_ENCODABLE, _PLAIN = 12, 45
+#: Readings as SQL: as it stands, behind each quote that would end a string, and both.
+_LETTERS = ("sql", "sql_quoted", "sql_all")
+
+#: Headers that every browser sends: their own grammar, never base64 as a whole.
+_COMMON_HEADERS = frozenset({"host", "user-agent", "referer", "origin", "content-type", "accept-language"})
+#: A part of a path that may be base64 as a whole.
+_ENCODED_SEGMENT = re.compile(r"(?<![^/])[A-Za-z0-9+_\-]{11,}={0,2}(?![^/])")
+
+#: The shortest text in base64 that can hide an attack, and the least score of one that is believed there;
+#: of an address, for programs keep those so, more.
+_ENCODABLE, _PLAIN, _PLAIN_ADDRESS = 11, 40, 45
 #: A percent sign encoded itself, or bytes that are no UTF-8: parsing the query has undone or replaced them.
 _TWICE = re.compile(r"%(?:25|[cC][01]|[eE]0%[89]|[fF][08cC]|[uU]|[^0-9a-fA-F])")
 
@@ -49,9 +60,9 @@ class QuickRules:
     ) -> None:
         rules = [rule for rule in (*signatures(), *extra) if rule.paranoia <= paranoia]
         self._paranoia = paranoia
-        self._letters = tuple(rule for rule in rules if rule.view in ("sql", "sql_quoted"))
+        self._letters = tuple(rule for rule in rules if rule.view in _LETTERS)
         self._markup = {rule.id: rule for rule in rules if rule.view == "xss"}
-        text = [rule for rule in rules if rule.view not in ("sql", "sql_quoted", "xss")]
+        text = [rule for rule in rules if rule.view not in (*_LETTERS, "xss")]
         self._by_kind = {
             kind: Prefilter(
                 tuple(rule for rule in text if kind in rule.kinds or (rule.headers and kind in ("headers", "formal")))
@@ -76,6 +87,11 @@ class QuickRules:
             if kind in _REPEATING:
                 formal = kind == "headers" and is_formal(name)
                 found += self._repeating(Field("formal", name, text) if formal else field)
+                if kind == "path" and len(text) > _ENCODABLE:
+                    for segment in _ENCODED_SEGMENT.findall(text[:_MEMORABLE]):
+                        self._hidden(Field("segment", "", segment), found)
+                elif kind == "headers" and not formal and len(text) >= _ENCODABLE and name not in _COMMON_HEADERS:
+                    self._hidden(field, found)
             else:
                 if _QUIET.match(text):
                     quiet.append(field)
@@ -110,7 +126,7 @@ class QuickRules:
             inside: list[Hit] = []
             self._look(Field(field.kind, field.name, hidden), inside)
             # Programs keep their own state like this, markup and addresses included: only what is plain counts.
-            found += inside if self._paranoia > 1 else [hit for hit in inside if hit.score >= _PLAIN]
+            found += inside if self._paranoia > 1 else [hit for hit in inside if _is_plain(hit)]
 
     def _look_at_quiet(self, fields: list[Field], found: list[Hit]) -> None:
         joined = "\n".join([field.value for field in fields]).lower()
@@ -157,6 +173,10 @@ class QuickRules:
             if rule and rule_id not in seen and rule.looks_at(value.field.kind, value.field.name):
                 seen.add(rule_id)
                 found.append(Hit(rule_id, "xss", value.field.place, cleaned(matched), rule.score))
+
+
+def _is_plain(hit: Hit) -> bool:
+    return hit.score >= (_PLAIN_ADDRESS if hit.category in ("ssrf", "rfi") else _PLAIN)
 
 
 def _try(rule: Signature, value: Value, found: list[Hit]) -> None:

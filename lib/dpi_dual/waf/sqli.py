@@ -68,7 +68,7 @@ get_host_address get_host_name query_to_xml database_to_xml fn_xe_file_target_re
 httpuritype drithsx readfile writefile is_free_lock get_lock master_pos_wait ordsys
 """
 _DANGEROUS = frozenset(_DANGEROUS_TEXT.split())
-_PREFIXED = ("dbms_", "utl_", "ctxsys", "xp_", "ordsys", "owa_")
+_PREFIXED = ("dbms_", "utl_", "ctxsys", "xp_", "sp_", "ordsys", "owa_", "user_lock")
 
 _TOKEN = re.compile(
     r"""(?P<space>\s++)
@@ -107,10 +107,10 @@ def _tokens(text: str, position: int) -> str:
                     letter = "n" if previous == "." and letters[-2:-1] == ["n"] and word == "sleep" else "X"
                 elif word in _FUNCTIONS:
                     letter = "f"
-                elif letter == "w":
+                elif letter in ("", "w"):
                     letter = "n"
             elif not letter:
-                letter = "X" if word.startswith(("dbms_", "utl_", "xp_", "sp_")) else "n"
+                letter = "X" if word.startswith(("dbms_", "utl_", "xp_", "sp_", "user_lock")) else "n"
         elif kind == "other":
             character = match[0]
             letter = "!" if character == "!" else character if character in "(),;." else "o"
@@ -146,8 +146,15 @@ _PHRASES = tuple(
 )
 
 
+#: What no text goes on with behind a closing quote, however late it comes: padding does not hide it.
+_LATE = re.compile(r"['\"`][\s)]{0,6}(?:union\s|;\s?(?:drop|insert|update|delete|exec|waitfor|shutdown|declare)\s)")
+_LATE_TEXT = 1_024
+
+
 def views(text: str) -> tuple[str, ...]:
     """The letters of `text` (folded) as it stands, then as it reads behind each quote that would end a string."""
+    late = _LATE.search(text, MAX_BEFORE) if len(text) > MAX_BEFORE else None
+    rest = text[late.start() + 1 :][:_LATE_TEXT] if late else ""
     text = sql_view(text[:MAX_TEXT])
     if " " not in text and "+" in text:
         text = text.replace("+", " ")
@@ -156,12 +163,14 @@ def views(text: str) -> tuple[str, ...]:
         start = text.find(quote)
         if 0 <= start <= MAX_BEFORE and quote in phrase.sub("", text):
             found.append("Q" + _simple(_tokens(text, start + 1)))
+    if rest:
+        found.append("Q" + _simple(_tokens(sql_view(rest), 0)))
     return tuple(found)
 
 
 _HINT = re.compile(
     r"['\"`]|--|/\*|\|\||&&|\b(?:union|select|having|and|or|xor|order|group|limit|procedure|waitfor|insert|update|delete|drop|exec|"
-    r"declare|like|rlike|between|case|div|into|create|alter|truncate|shutdown|sleep|benchmark|convert|cast|execute)\b|@@|\w\("
+    r"declare|like|rlike|between|case|div|into|create|alter|truncate|shutdown|sleep|benchmark|convert|cast|execute)\b|@@|\w\(|\bwhere\s[\d('\"]|\w\s\(\s?\d"
 )
 
 

@@ -48,10 +48,10 @@ class Value:
         return found
 
 
-def _letters(value: Value, quoted: bool) -> tuple[str, ...]:
+def _letters(value: Value, name: str) -> tuple[str, ...]:
     found = sqli.views(value.text)
-    value._views["sql"], value._views["sql_quoted"] = found[:1], found[1:]
-    return found[1:] if quoted else found[:1]
+    value._views |= {"sql": found[:1], "sql_quoted": found[1:], "sql_all": found}
+    return value._views[name]
 
 
 _VIEWS: dict[str, Callable[[Value], tuple[str, ...]]] = {
@@ -69,6 +69,7 @@ _VIEWS: dict[str, Callable[[Value], tuple[str, ...]]] = {
     "nocsscomment": lambda value: (_COMMENT.sub("", value.text).replace("\\", ""),),
     "sqltext": lambda value: (normalise.sql_view(value.text),),
     "pair": lambda value: (f"{value.field.name.lower()}={value.text}", value.text),
-    "sql": lambda value: _letters(value, quoted=False),
-    "sql_quoted": lambda value: _letters(value, quoted=True),
+    "sql": lambda value: _letters(value, "sql"),
+    "sql_quoted": lambda value: _letters(value, "sql_quoted"),
+    "sql_all": lambda value: _letters(value, "sql_all"),
 }
