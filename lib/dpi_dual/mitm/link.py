@@ -21,6 +21,7 @@ from typing import Any
 from dpi_dual.errors import QueryError
 from dpi_dual.mitm import policy as policies
 from dpi_dual.mitm.alerts import Alert, Alerts
+from dpi_dual.mitm.analyser_figures import AnalyserFigures
 from dpi_dual.mitm.wire import MAX_LINE, SOCKET, WireError, decode_line, encode_line
 from dpi_dual.model import Problem
 from dpi_dual.settings import Settings
@@ -42,33 +43,6 @@ QUERIES = 32
 #: Addresses that wait for a replay because CrowdSec decided about them, and how many results are shown.
 LOOKED_BACK_AT = 50
 REPLAYS_SHOWN = 10
-
-_NUMBERS = (
-    "entries",
-    "max_size",
-    "requests_total",
-    "threats_detected",
-    "blocked_count",
-    "high_threat_in_buffer",
-    "waiting",
-    "unreported",
-)
-#: Those that only grow, and begin at 0 with each analyser.
-_TOTALS = ("requests_total", "threats_detected", "blocked_count")
-_HIGHEST = 1 << 53
-
-
-def _count(value: object) -> int:
-    return value if type(value) is int and 0 <= value < _HIGHEST else 0
-
-
-def _counts(given: object, most: int) -> dict[str, int]:
-    if not isinstance(given, dict):
-        return {}
-    pairs = list(given.items())[:most]
-    return {
-        "".join(char if char.isprintable() else "." for char in str(name)[:255]): _count(value) for name, value in pairs
-    }
 
 
 async def _lines(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -96,11 +70,7 @@ class MitmLink:
         self._settings = settings
         self._publish = publish
         self.store = Alerts(db, on_alert)
-        self._figures: dict[str, Any] = {}
-        self._base = dict.fromkeys(_TOTALS, 0)
-        self._session = ""
-        self._counters: dict[str, int] = {}
-        self._problems: list[tuple[str, str]] = []
+        self._figures = AnalyserFigures()
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
@@ -186,7 +156,7 @@ class MitmLink:
 
     def _left(self, writer: asyncio.StreamWriter) -> None:
         self._writer = None
-        self._problems = []
+        self._figures.left()
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionResetError("the analyser has gone"))
@@ -202,47 +172,18 @@ class MitmLink:
 
     def _message(self, message: dict[str, Any]) -> None:
         if isinstance(message.get("hello"), dict):
-            self._met(str(message["hello"].get("session"))[:64])
+            self._figures.met(str(message["hello"].get("session"))[:64])
         stream, events = message.get("stream"), message.get("events")
         # Half a character (a lone surrogate) is JSON, and nothing for a database.
         if isinstance(events, list) and isinstance(stream, str) and stream.isascii():
             number = self.store.take(stream[:64], events[:256])
             self._send({"ack": number})
         if isinstance(message.get("figures"), dict):
-            self._take_figures(message)
+            self._figures.take(message)
         if type(message.get("answer")) is int and isinstance(message.get("result"), dict):
             waiting = self._waiting.pop(message["answer"], None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(message["result"])
-
-    def _met(self, session: str) -> None:
-        if session != self._session:
-            # Another analyser counts from 0: what the one before had counted stays counted.
-            for name in _TOTALS:
-                self._base[name] += _count(self._figures.get(name))
-            self._figures = {}
-            self._session = session
-
-    def _take_figures(self, message: dict[str, Any]) -> None:
-        given = message["figures"]
-        self._figures = {
-            **{name: _count(given.get(name)) for name in _NUMBERS},
-            "threat_distribution": _counts(given.get("threat_distribution"), 32),
-            "top_hosts": _counts(given.get("top_hosts"), 10),
-            "tier": "crs" if given.get("tier") == "crs" else "builtin",
-            "anomaly_model": "river" if given.get("anomaly_model") == "river" else "statistic",
-        }
-        counters = _counts(message.get("counters"), 64)
-        self._counters = {f"mitm_{name[:48]}": value for name, value in counters.items() if name.isidentifier()}
-        problems = message.get("problems")
-        self._problems = [
-            (
-                str(entry.get("code"))[:64],
-                "".join(char for char in str(entry.get("message"))[:300] if char.isprintable()),
-            )
-            for entry in (problems[:8] if isinstance(problems, list) else [])
-            if isinstance(entry, dict)
-        ]
 
     async def _publishing(self) -> None:
         pruned_at = float("-inf")
@@ -278,23 +219,20 @@ class MitmLink:
 
     # --- answers
 
-    def _total(self, name: str) -> int:
-        return self._base[name] + _count(self._figures.get(name))
-
     def totals(self) -> tuple[int, int]:
         """Requests and threats since the engine began, for the time series."""
-        return self._total("requests_total"), self._total("threats_detected")
+        return self._figures.total("requests_total"), self._figures.total("threats_detected")
 
     def status(self) -> dict[str, Any]:
         """The `mitm_stream` block of `dpi.status status`."""
         return {
             "running": self.connected and "mitm" in self._settings.parts(),
-            "buffer_entries": _count(self._figures.get("entries")),
-            "threats_detected": self._total("threats_detected"),
-            "blocked_count": self._total("blocked_count"),
-            "requests_total": self._total("requests_total"),
+            "buffer_entries": self._figures.count("entries"),
+            "threats_detected": self._figures.total("threats_detected"),
+            "blocked_count": self._figures.total("blocked_count"),
+            "requests_total": self._figures.total("requests_total"),
             "blocking": self._settings.mitm.block_threats,
-            "tier": str(self._figures.get("tier", "")),
+            "tier": self._figures.word("tier"),
         }
 
     def buffer(self) -> dict[str, Any]:
@@ -303,19 +241,19 @@ class MitmLink:
         figures = self._figures
         return {
             "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-            "entries": _count(figures.get("entries")),
-            "max_size": _count(figures.get("max_size")) or mitm.buffer_size,
-            "requests_total": self._total("requests_total"),
-            "threats_detected": self._total("threats_detected"),
-            "blocked_count": self._total("blocked_count"),
-            "high_threat_in_buffer": _count(figures.get("high_threat_in_buffer")),
-            "threat_distribution": dict(figures.get("threat_distribution", {})),
-            "top_hosts": dict(figures.get("top_hosts", {})),
+            "entries": figures.count("entries"),
+            "max_size": figures.count("max_size") or mitm.buffer_size,
+            "requests_total": self._figures.total("requests_total"),
+            "threats_detected": self._figures.total("threats_detected"),
+            "blocked_count": self._figures.total("blocked_count"),
+            "high_threat_in_buffer": figures.count("high_threat_in_buffer"),
+            "threat_distribution": figures.counts("threat_distribution"),
+            "top_hosts": figures.counts("top_hosts"),
             "analysis_enabled": mitm.async_analysis,
             "replay_enabled": mitm.replay_on_alert,
-            "anomaly_model": str(figures.get("anomaly_model", "")),
-            "waiting": _count(figures.get("waiting")),
-            "unreported": _count(figures.get("unreported")),
+            "anomaly_model": figures.word("anomaly_model"),
+            "waiting": figures.count("waiting"),
+            "unreported": figures.count("unreported"),
             "replays": list(self._replays),
         }
 
@@ -379,7 +317,7 @@ class MitmLink:
             "mitm_alerts_refused": self.store.refused,
             "mitm_alerts_repeated": self.store.repeated,
         }
-        return {**self._counters, **self._own, **store}
+        return {**self._figures.counters, **self._own, **store}
 
     def problems(self) -> list[Problem]:
         """What an owner should know about this stream."""
@@ -409,5 +347,5 @@ class MitmLink:
             )
         return found + [
             Problem(code if code.startswith("mitm_") and code.isidentifier() else "mitm_analyser", text, "", "warning")
-            for code, text in self._problems
+            for code, text in self._figures.problems
         ]
