@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from dpi_dual import retention
-from dpi_dual.correlation.store import Store, timestamp
+from dpi_dual.correlation.records import timestamp
+from dpi_dual.correlation.store import Store
 from dpi_dual.mitm.alerts import Alerts
 
 DAY = 86_400.0

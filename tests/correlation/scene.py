@@ -65,7 +65,7 @@ class Scene:
             table.set_sinks([*table.sinks, watch])
             watch.active = True
         self.alerts = Alerts(self.state.db)
-        self.one.mitm = Buffer(self.alerts)
+        self.one.enrichment.mitm = Buffer(self.alerts)
         self.one.running = True
 
     def write(self, uci: str) -> None:

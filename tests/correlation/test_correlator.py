@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -202,33 +201,6 @@ def test_a_decision_of_crowdsec_is_an_event_but_ours_and_lists_are_not(scene: Sc
         scene.one.on_decision("new", _decision())
     (record,) = scene.records()
     assert (record["event_type"], record["count"], scene.score()) == ("crowdsec_ban", 1, 30)
-
-
-def test_requests_of_the_analyser_are_in_the_record_as_they_were(scene: Scene) -> None:
-    class Link:
-        """The buffer's answer, which changes meanwhile."""
-
-        asked = 0
-        store = scene.alerts
-
-        async def context(self, ip: str, since: float = 0.0, limit: int = 50) -> list[dict[str, Any]]:
-            self.asked += 1
-            return [{"id": f"r{self.asked}", "path": "/login", "headers": {"Cookie": "secret"}}]
-
-    link = Link()
-    scene.one.mitm = link
-
-    async def work() -> None:
-        task = asyncio.ensure_future(scene.one._fetch_requests())
-        scene.alert()
-        scene.alert(number=2, rule="xss-1")
-        while not all(record["context"]["mitm_requests"] for record in scene.records()):
-            await asyncio.sleep(0.01)
-        task.cancel()
-
-    run(work)
-    assert link.asked == 1  # one question for both records of the address
-    assert [record["context"]["mitm_requests"] for record in scene.records()] == [[{"id": "r1", "path": "/login"}]] * 2
 
 
 def test_while_switched_off_nothing_is_taken(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from dpi_dual.correlation.bans import BAN_STATE, NONE
 from dpi_dual.correlation.correlator import Correlator
 from dpi_dual.correlation.events import DEFAULT_SCORES, EVENT_TYPE, Event, plain, severity
 from dpi_dual.correlation.joining import shown
-from dpi_dual.correlation.store import STATES, Wanted, timestamp
+from dpi_dual.correlation.records import STATES, Wanted, timestamp
 from dpi_dual.errors import QueryError
 from dpi_dual.lan.names import clean_mac
 
@@ -162,11 +162,12 @@ async def context(correlator: Correlator, ip: str = "", id: int = 0) -> Answer:
     since = now - 3600
     requests: list[Answer] = []
     alerts: list[Answer] = []
-    if correlator.mitm is not None and actor.ip:
-        alerts = correlator.mitm.store.of_address(actor.ip, 0.0, CONTEXT_ROWS)
+    mitm = correlator.enrichment.mitm
+    if mitm is not None and actor.ip:
+        alerts = mitm.store.of_address(actor.ip, 0.0, CONTEXT_ROWS)
         try:
             async with asyncio.timeout(REQUESTS_S):
-                requests = await correlator.requests_of(actor.ip, since, CONTEXT_ROWS)
+                requests = await correlator.enrichment.requests_of(actor.ip, since, CONTEXT_ROWS)
         except TimeoutError:
             requests = []
     flows = correlator.joiner.around(actor.ip, since, now + 60) if actor.ip else []
@@ -209,7 +210,7 @@ def mutes(correlator: Correlator) -> list[Answer]:
     """The mutes in force."""
     return [
         {"rule": rule, "source": source, "made_at": round(made_at, 3), "until_at": round(until_at, 3)}
-        for rule, source, made_at, until_at in correlator.store.mutes(correlator.now())
+        for rule, source, made_at, until_at in correlator.mutes.rows(correlator.now())
     ]
 
 
@@ -260,11 +261,11 @@ def acknowledge(
         raise QueryError("bad_parameter", "acknowledge needs id, ip or rule")
     changed = 0
     if remove:
-        changed = correlator.unmute(rule, source)
+        changed = correlator.mutes.end(rule, source, correlator.now())
         if not changed:
             raise QueryError("not_found", "there is no such mute; tuning lists them")
     elif mute:
-        correlator.mute(rule, source, duration)
+        correlator.mutes.add(rule, source, duration, correlator.now())
     if not remove:
         changed = _acknowledge(correlator, id, ip, rule if record is None else "", "muted" if mute else "acknowledged")
     correlator.changed()

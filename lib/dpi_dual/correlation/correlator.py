@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from dpi_dual.capture.flows import FlowTable
-from dpi_dual.config import duration_seconds
 from dpi_dual.correlation.actors import Actor, off_wire
 from dpi_dual.correlation.bans import BAN_STATE, BANNED, NONE, Bans
 from dpi_dual.correlation.crowdsec import CrowdSec, Decision, Delivery, is_own
+from dpi_dual.correlation.enrichment import Enrichment, Requests
 from dpi_dual.correlation.events import DEFAULT_SCORES, Event, of_alert, plain
 from dpi_dual.correlation.files import Files
 from dpi_dual.correlation.flow_watch import FlowWatch
@@ -25,45 +25,14 @@ from dpi_dual.correlation.outbox import Outbox
 from dpi_dual.correlation.policy import weights
 from dpi_dual.correlation.reputation import Reputation
 from dpi_dual.correlation.store import Store
-from dpi_dual.errors import QueryError
 from dpi_dual.lan.stream import LanStream
 from dpi_dual.model import Flow, Problem, community_id
 from dpi_dual.settings import Settings
 
 PUBLISH_S = 2.0
 PRUNE_S = 60.0
-#: Alerts of its address in a record.
-ALERTS = 5
-#: Records that wait for the requests of their address.
-WAITING_FOR_REQUESTS = 500
-REQUESTS = 5
-MOST_MUTES = 500
 #: After a start, alerts of this age at most are looked through for ones that a kill kept from being counted.
 RECOVER_S = 600.0
-
-_REQUEST_KEYS = ("id", "at", "timestamp", "method", "host", "path", "status", "threat_score", "blocked", "rule")
-_ALERT_KEYS = ("id", "timestamp", "method", "host", "path", "threat_score", "categories", "blocked", "rule", "place")
-
-
-class AlertStore(Protocol):
-    """The WAF alerts that are kept: `mitm.alerts.Alerts`."""
-
-    def page(self, limit: int = 50, before: str = "") -> dict[str, Any]:
-        """Newest first."""
-
-    def of_address(self, ip: str, since: float, limit: int = 50) -> list[dict[str, Any]]:
-        """Those about an address, newest first."""
-
-
-class Requests(Protocol):
-    """The buffered requests: `mitm.link.MitmLink`."""
-
-    @property
-    def store(self) -> AlertStore:
-        """The alerts."""
-
-    async def context(self, ip: str, since: float = 0.0, limit: int = 50) -> list[dict[str, Any]]:
-        """The requests of an address, newest first."""
 
 
 class Correlator:
@@ -85,7 +54,6 @@ class Correlator:
         self._monotonic = monotonic
         self._tap = tap
         self._lan = lan
-        self.mitm: Requests | None = None
         self.store = Store(db)
         own = settings.correlation
         self.reputation = Reputation(db, own.reputation_decay, own.decay_interval, clock())
@@ -93,7 +61,8 @@ class Correlator:
         self.outbox = outbox or Outbox()
         self.notifier = Notifier(self.store, self.outbox)
         self.bans = Bans(settings, self.home, self.store, self.reputation, self.notifier, self.outbox, clock)
-        self.mutes = Mutes(self.store, clock())
+        self.mutes = Mutes(db, clock())
+        self.enrichment = Enrichment(self.store, self.changed)
         self.joiner = Joiner((tap, lan.table), self._late_flow)
         self.files = Files(self.store, self.reputation)
         listeners = self.store.listeners()
@@ -105,12 +74,8 @@ class Correlator:
         self.running = False
         self._recovered = False
         self._changed = True
-        self._lacking: OrderedDict[int, tuple[str, float]] = OrderedDict()
-        self._wake = asyncio.Event()
         self.latencies_s: deque[float] = deque(maxlen=1000)
-        self._counts = dict.fromkeys(
-            ("events", "repeated", "refused", "muted", "requests_dropped", "late_flows", "decisions_seen"), 0
-        )
+        self._counts = dict.fromkeys(("events", "repeated", "refused", "muted", "late_flows", "decisions_seen"), 0)
         self.outbox.set_webhooks(own.webhook)
 
     # --- life
@@ -123,11 +88,10 @@ class Correlator:
         own = settings.correlation
         self.reputation.change_rate(own.reputation_decay, own.decay_interval, self._clock())
         self.outbox.set_webhooks(own.webhook)
-        self._wake.set()
 
     def connect(self, mitm: Requests, crowdsec: CrowdSec, lan_runs: Callable[[], bool]) -> None:
         """Where requests and bans come from; from here on flows and new clients are followed."""
-        self.mitm = mitm
+        self.enrichment.mitm = mitm
         self.bans.crowdsec = crowdsec
         self._lan.on_new_client = self.on_new_client
         for table, watch in zip((self._tap, self._lan.table), self.watches, strict=True):
@@ -149,7 +113,7 @@ class Correlator:
                 await self._recover()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.outbox.run(), name="outbox")
-                group.create_task(self._fetch_requests(), name="requests")
+                group.create_task(self.enrichment.run(), name="requests")
                 group.create_task(self._publish(), name="files")
         finally:
             self.running = False
@@ -158,13 +122,14 @@ class Correlator:
 
     async def _recover(self) -> None:
         """Takes the alerts that were stored by an engine which was killed before it had correlated them."""
-        if self.mitm is None:
+        mitm = self.enrichment.mitm
+        if mitm is None:
             return
         since = self._clock() - RECOVER_S
         alerts: list[dict[str, Any]] = []
         before = ""
         while before or not alerts:
-            page = self.mitm.store.page(500, before)
+            page = mitm.store.page(500, before)
             alerts += page["alerts"]
             before = page.get("next", "")
             if not alerts or alerts[-1]["at"] < since:
@@ -187,30 +152,13 @@ class Correlator:
                 pruned_at = now
                 self.store.prune(self._clock())
                 self.reputation.prune(self._clock())
-                self.mutes.load(self._clock())
+                self.mutes.prune(self._clock())
                 self._changed = True  # reputations have fallen
             await asyncio.sleep(PUBLISH_S)
 
     def now(self) -> float:
         """Unix time."""
         return self._clock()
-
-    def mute(self, rule: str, source: str, duration: str) -> None:
-        """Events of a rule from a source alarm nobody, for a while or for good. Raises QueryError."""
-        try:
-            until = self._clock() + duration_seconds(duration) if duration else 0.0
-        except ValueError:
-            raise QueryError("bad_duration", f"{duration[:32]!r} is not a duration such as 30m, 4h or 7d") from None
-        if len(self.mutes) >= MOST_MUTES:
-            raise QueryError("too_many", f"there are {MOST_MUTES} mutes already; end some first")
-        self.store.mute(rule, source, self._clock(), until)
-        self.mutes.load(self._clock())
-
-    def unmute(self, rule: str, source: str) -> int:
-        """How many mutes that ended."""
-        ended = self.store.unmute(rule, source)
-        self.mutes.load(self._clock())
-        return ended
 
     def changed(self) -> None:
         """The files are to be written anew."""
@@ -339,12 +287,7 @@ class Correlator:
     def _after_new(self, event: Event, actor: Actor, flow: Flow | None, number: int, state: str, after: float) -> None:
         if flow is None and event.port:
             self.joiner.wait(number, event.ip, event.port, self._monotonic())
-        if self.mitm is not None:
-            if len(self._lacking) >= WAITING_FOR_REQUESTS:
-                self._lacking.popitem(last=False)
-                self._counts["requests_dropped"] += 1
-            self._lacking[number] = (event.ip, event.at - self.settings.correlation.window)
-            self._wake.set()
+        self.enrichment.wait(number, event.ip, event.at - self.settings.correlation.window)
         if state == "muted":
             return
         self.outbox.event(
@@ -371,13 +314,8 @@ class Correlator:
         return {
             "mitm_requests": [],
             "dpi_flows": [shown(entry) for entry in flows],
-            "waf_alerts": self._alerts_of(event.ip),
+            "waf_alerts": self.enrichment.alerts_of(event.ip),
         }
-
-    def _alerts_of(self, ip: str) -> list[dict[str, Any]]:
-        """The newest alerts of an address, as records show them; the one that is the event was stored before."""
-        rows = self.mitm.store.of_address(ip, 0.0, ALERTS) if self.mitm is not None else []
-        return [{key: row[key] for key in _ALERT_KEYS if key in row} for row in rows]
 
     # --- what comes after the event
 
@@ -392,42 +330,13 @@ class Correlator:
         self._counts["late_flows"] += 1
         self._changed = True
 
-    async def requests_of(self, ip: str, since: float, limit: int = REQUESTS) -> list[dict[str, Any]]:
-        """The buffered requests of an address, as records show them."""
-        if self.mitm is None:
-            return []
-        rows = await self.mitm.context(ip, since, limit)
-        return [{key: row[key] for key in _REQUEST_KEYS if key in row} for row in rows[:limit]]
-
-    async def _fetch_requests(self) -> None:
-        """Gives each new record the requests of its address, a question an address at a time."""
-        while True:
-            while self._lacking:
-                number, (ip, since) = self._lacking.popitem(last=False)
-                together = [number] + [other for other, (theirs, _) in self._lacking.items() if theirs == ip]
-                for other in together[1:]:
-                    del self._lacking[other]
-                requests = await self.requests_of(ip, since)
-                if requests:
-                    self._give(together, requests)
-            self._wake.clear()
-            await self._wake.wait()
-
-    def _give(self, records: list[int], requests: list[dict[str, Any]]) -> None:
-        try:
-            with self.store.transaction():
-                for number in records:
-                    self.store.enrich(number, mitm_requests=requests)
-        except sqlite3.Error as error:
-            self.store.failed = str(error)
-        self._changed = True
-
     # --- health
 
     def counters(self) -> dict[str, int]:
         """Drops and oddities."""
         return {
             **{f"correlation_{name}": number for name, number in self._counts.items()},
+            "correlation_requests_dropped": self.enrichment.dropped,
             "correlation_flows_never_told": self.joiner.given_up,
             "correlation_findings_held_back": sum(watch.held_back for watch in self.watches),
             "correlation_bans_refused": self.bans.refused,

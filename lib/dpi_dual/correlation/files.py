@@ -8,8 +8,9 @@ import os
 from collections.abc import Iterable, Iterator
 
 from dpi_dual.config import defaults
+from dpi_dual.correlation.records import timestamp
 from dpi_dual.correlation.reputation import Reputation
-from dpi_dual.correlation.store import Store, timestamp
+from dpi_dual.correlation.store import Store
 from dpi_dual.directory import private_directory, replacing
 from dpi_dual.model import Problem
 from dpi_dual.settings import Settings

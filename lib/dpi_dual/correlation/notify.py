@@ -7,7 +7,8 @@ from typing import Any
 
 from dpi_dual.correlation.events import severity
 from dpi_dual.correlation.outbox import Outbox
-from dpi_dual.correlation.store import Store, timestamp
+from dpi_dual.correlation.records import timestamp
+from dpi_dual.correlation.store import Store
 
 #: The same about the same actor is told again after this time at the earliest.
 AGAIN_S = 300.0

@@ -7,17 +7,13 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
 from dpi_dual import retention
-from dpi_dual.correlation.actors import Actor, Network, bounds, packed
-from dpi_dual.correlation.events import HIGH, Event, severity
-from dpi_dual.errors import QueryError
-
-Record = dict[str, Any]
+from dpi_dual.correlation.actors import Actor, packed
+from dpi_dual.correlation.events import HIGH, Event
+from dpi_dual.correlation.records import COLUMNS, Kept, Record, Wanted, of_row, page_mark, timestamp
 
 #: Records kept, the newest; with their context one is two to four kilobytes.
 KEPT = 2000
@@ -25,7 +21,6 @@ KEPT = 2000
 REMEMBERED = 20_000
 HOURS_KEPT = 31 * 24
 NOTIFICATIONS_KEPT = 100
-STATES = ("new", "acknowledged", "muted", "crowdsec_ban")
 #: A page stays below what ubus carries (and rpcd survives).
 PAGE_BYTES = 200 * 1024
 
@@ -41,103 +36,13 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS correlation_totals (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS correlation_hours (hour INTEGER NOT NULL, event_type TEXT NOT NULL,"
     " n INTEGER NOT NULL, PRIMARY KEY (hour, event_type)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS correlation_mutes (id INTEGER PRIMARY KEY, rule TEXT NOT NULL, source TEXT NOT NULL,"
-    " made_at REAL NOT NULL, until_at REAL NOT NULL, UNIQUE (rule, source))",
     "CREATE TABLE IF NOT EXISTS correlation_notifications (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS correlation_listeners (place TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
 )
 
-_COLUMNS = "id, at, last_at, actor, event_type, rule, score, count, state, crowdsec, before, after, community_id, body"
-
-
-def timestamp(at: float) -> str:
-    """ISO-8601 in UTC."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-
-
-def _record(row: tuple[Any, ...], context: str = "") -> Record:
-    number, at, last_at, actor, event_type, rule, score, count, state, crowdsec, before, after, community, body = row[
-        :14
-    ]
-    known: Record = json.loads(body)
-    return {
-        "id": number,
-        "ip": known.pop("ip"),
-        "timestamp": timestamp(at),
-        "event_type": event_type,
-        "reason": known.pop("reason"),
-        "threat_score": score,
-        "severity": severity(score),
-        "reputation_score": round(after, 1),
-        "reputation_before": round(before, 1),
-        "crowdsec_status": crowdsec,
-        "state": state,
-        "actor": actor,
-        "rule": rule,
-        "count": count,
-        "first_at": round(at, 3),
-        "last_at": round(last_at, 3),
-        "community_id": community,
-        **known,
-        **({"context": json.loads(context)} if context else {}),
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """How many records there are, of how many actors, how many of high severity or worse, and the latest event."""
-
-    records: int
-    actors: int
-    high: int
-    last_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a page of records is narrowed to; empty means any."""
-
-    network: Network | None = None
-    actor: str = ""
-    event_type: str = ""
-    min_score: int = 0
-    since: float = 0.0
-    until: float = 0.0
-    state: str = ""
-    text: str = ""
-
-    def where(self) -> tuple[str, list[Any]]:
-        """An SQL condition and its values."""
-        terms, values = ["1"], list[Any]()
-        if self.network is not None and self.actor:
-            terms.append("((packed >= ? AND packed <= ?) OR actor = ?)")
-            values += (*bounds(self.network), self.actor)
-        elif self.network is not None:
-            terms.append("packed >= ? AND packed <= ?")
-            values += bounds(self.network)
-        elif self.actor:
-            terms.append("actor = ?")
-            values.append(self.actor)
-        for term, value in (
-            ("event_type = ?", self.event_type),
-            ("score >= ?", self.min_score),
-            ("last_at >= ?", self.since),
-            ("at <= ?", self.until),
-            ("state = ?", self.state),
-        ):
-            if value:
-                terms.append(term)
-                values.append(value)
-        if self.text:
-            terms.append("(instr(lower(body), ?) OR instr(lower(rule), ?) OR instr(event_type, ?) OR instr(actor, ?))")
-            # As it stands inside the JSON text, where a quote or an umlaut is an escape.
-            inside = json.dumps(self.text.lower())[1:-1]
-            values += (inside, self.text.lower(), self.text.lower(), self.text.lower())
-        return " AND ".join(terms), values
-
 
 class Store:
-    """Tables `correlation_*` of the state's database."""
+    """The tables `correlation_*` of the state's database, all but that of the mutes."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -297,24 +202,24 @@ class Store:
     def record(self, number: int) -> Record | None:
         """One record with its context."""
         row = self._db.execute(
-            f"SELECT {_COLUMNS}, context FROM correlation_threats WHERE id = ?",  # noqa: S608
+            f"SELECT {COLUMNS}, context FROM correlation_threats WHERE id = ?",  # noqa: S608
             (number,),
         ).fetchone()
-        return _record(row, row[14]) if row else None
+        return of_row(row, row[14]) if row else None
 
     def page(self, wanted: Wanted, limit: int, before: str = "", context: bool = False) -> dict[str, Any]:
         """Records, newest first, the `total` that fit, and `next` if there are more."""
         where, values = wanted.where()
         (total,) = self._db.execute(f"SELECT COUNT(*) FROM correlation_threats WHERE {where}", values).fetchone()  # noqa: S608
         rows = self._db.execute(
-            f"SELECT {_COLUMNS}, context FROM correlation_threats WHERE {where} AND id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608
-            [*values, _mark(before), limit + 1],
+            f"SELECT {COLUMNS}, context FROM correlation_threats WHERE {where} AND id < ? ORDER BY id DESC LIMIT ?",  # noqa: S608
+            [*values, page_mark(before), limit + 1],
         )
         shown: list[Record] = []
         size = 0
         answer: dict[str, Any] = {"threats": shown, "total": total}
         for row in rows:
-            record = _record(row, row[14] if context else "")
+            record = of_row(row, row[14] if context else "")
             size += len(json.dumps(record)) + 2
             if len(shown) == limit or (shown and size > PAGE_BYTES):
                 answer["next"] = f"t{shown[-1]['id']:x}"
@@ -327,12 +232,12 @@ class Store:
         numbers = self._db.execute("SELECT id FROM correlation_threats ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
         for (number,) in reversed(numbers):
             row = self._db.execute(
-                f"SELECT {_COLUMNS}, context FROM correlation_threats WHERE id = ?",  # noqa: S608
+                f"SELECT {COLUMNS}, context FROM correlation_threats WHERE id = ?",  # noqa: S608
                 (number,),
             ).fetchone()
             if row is not None:
                 # The context is JSON already.
-                yield f'{json.dumps(_record(row), separators=(",", ":"))[:-1]},"context":{row[14]}}}'
+                yield f'{json.dumps(of_row(row), separators=(",", ":"))[:-1]},"context":{row[14]}}}'
 
     def by_state(self) -> dict[str, int]:
         """How many of the kept records are in which state."""
@@ -379,26 +284,7 @@ class Store:
                 found[actor] = (row[0], row[1], json.loads(row[2])["ip"])
         return found
 
-    # --- mutes and listeners
-
-    def mute(self, rule: str, source: str, now: float, until: float) -> None:
-        """Events of `rule` ('' any) from `source` (an actor or a network, '' any) alarm nobody until then (0: ever)."""
-        self._db.execute(
-            "INSERT INTO correlation_mutes (rule, source, made_at, until_at) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET until_at = excluded.until_at",
-            (rule, source, now, until),
-        )
-
-    def unmute(self, rule: str, source: str) -> int:
-        """Ends a mute; how many that were."""
-        return self._db.execute("DELETE FROM correlation_mutes WHERE rule = ? AND source = ?", (rule, source)).rowcount
-
-    def mutes(self, now: float) -> list[tuple[str, str, float, float]]:
-        """(rule, source, made_at, until_at) of those that hold."""
-        rows = self._db.execute(
-            "SELECT rule, source, made_at, until_at FROM correlation_mutes WHERE until_at = 0 OR until_at > ?", (now,)
-        )
-        return rows.fetchall()
+    # --- listeners
 
     def listeners(self) -> set[str]:
         """Places that were seen answering the outside."""
@@ -436,18 +322,9 @@ class Store:
             (REMEMBERED,),
         )
         self._db.execute("DELETE FROM correlation_hours WHERE hour < ?", (int(now // 3600) - HOURS_KEPT,))
-        self._db.execute("DELETE FROM correlation_mutes WHERE until_at > 0 AND until_at <= ?", (now,))
         oldest = retention.oldest(self._db, "correlation", now)
         if oldest:
             self._db.execute("DELETE FROM correlation_threats WHERE last_at < ?", (oldest,))
             # Written in UTC, so that texts compare as times do.
             gone = [(row["id"],) for row in self.notifications() if row["timestamp"] < timestamp(oldest)]
             self._db.executemany("DELETE FROM correlation_notifications WHERE id = ?", gone)
-
-
-def _mark(before: str) -> int:
-    if not before:
-        return 1 << 62
-    if not (before[0] == "t" and 1 < len(before) <= 16 and all(char in "0123456789abcdef" for char in before[1:])):
-        raise QueryError("bad_page", "`before` must be the `next` of the page before it")
-    return int(before[1:], 16)

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from dpi_dual import __version__
 from dpi_dual.correlation import answers
 from dpi_dual.correlation.bans import BAN_STATE
-from dpi_dual.correlation.store import Wanted
+from dpi_dual.correlation.records import Wanted
 from dpi_dual.engine.service import Engine
 from dpi_dual.rpc.bounded import NAMES, THREATS, cut, distribution, scorecard, shown_problems, threats
 
