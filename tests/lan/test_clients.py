@@ -50,6 +50,19 @@ def test_the_longest_idle_clients_are_dropped_when_it_is_full() -> None:
     assert table.get("10.0.0.0") is None and table.get("10.0.0.2") is not None
 
 
+def test_a_flood_of_invented_macs_does_not_push_out_the_household() -> None:
+    table = ClientTable(limit=32)
+    table.resolve("02:00:00:00:00:01", "192.168.1.10", "br-lan", 0.0)
+    table.resolve("02:00:00:00:00:01", "192.168.1.10", "br-lan", 1.0).last_seen_at = 900.0
+    gone = table.resolve("02:00:00:00:00:02", "192.168.1.11", "br-lan", 0.0)
+    gone.last_seen_at = 100.0  # known for long, and away for longer
+    for number in range(1000):
+        table.resolve(f"06:00:00:00:{number >> 8:02x}:{number & 255:02x}", "192.168.1.9", "br-lan", 901.0 + number / 100)
+    household = table.get("02:00:00:00:00:01")
+    assert household is not None and household.first_seen_at == 0.0
+    assert table.get("02:00:00:00:00:02") is None and len(table) <= 32
+
+
 def test_what_a_dropped_client_has_not_written_is_kept() -> None:
     from dpi_dual.lan.protocols import ProtocolRow
 

@@ -62,7 +62,7 @@ def client_lines(clients: list[dict[str, Any]], view: View) -> list[str]:
     # Who asked for the order by rate wants to see the rates, whatever else has to go.
     rates, sums = (0, 2) if view.params.get("sort") == "rate" else (2, 0)
     layout = (
-        Column("Client", lambda row: row.get("hostname") or row.get("mac") or row.get("ip"), least=10),
+        Column("Client", lambda row: row.get("hostname") or row.get("mac") or row.get("ip"), least=17),
         Column("Address", _address, least=18),
         Column("MAC", lambda row: row.get("mac"), rank=4),
         Column("Received", lambda row: amount(row.get("bytes_in", 0)), right=True, rank=sums),

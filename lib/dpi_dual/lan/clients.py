@@ -15,6 +15,9 @@ ACTIVE_S = 300
 #: Addresses kept a client: one IPv4, link-local, stable and a week of temporary IPv6 addresses (RFC 8981).
 MAX_ADDRESSES = 16
 MAX_CLIENTS = 2000
+#: Who has been known so long is idle so much longer before it gives way: a device of the household outlives a flood of
+#: invented MAC addresses, each seen for a moment.
+SETTLED_S = 600.0
 #: What is kept apart of clients that are gone, until the history takes it: (client, application) pairs.
 MAX_LEFTOVER = 2000
 
@@ -105,7 +108,10 @@ class Client(Tally):
 
 
 class ClientTable:
-    """Finds, makes, merges and drops clients; at most `limit` of them, those idle the longest are dropped first."""
+    """Finds, makes, merges and drops clients; at most `limit` of them, those idle the longest are dropped first.
+
+    Those known for long are dropped later.
+    """
 
     def __init__(self, limit: int = MAX_CLIENTS) -> None:
         self.limit = limit
@@ -222,8 +228,11 @@ class ClientTable:
                 client.addresses[ip] += seconds
 
     def _make_room(self) -> None:
+        def worth(client: Client) -> float:
+            return client.last_seen_at + min(client.last_seen_at - client.first_seen_at, SETTLED_S)
+
         # A sixteenth at once: one pass over the table pays for many new rows.
-        for client in nsmallest(max(1, self.limit // 16), self, key=lambda row: row.last_seen_at):
+        for client in nsmallest(max(1, self.limit // 16), self, key=worth):
             self._drop(client)
             self.dropped += 1
 
