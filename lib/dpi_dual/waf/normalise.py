@@ -175,7 +175,7 @@ def decoded(value: str) -> str:
 def folded(value: str) -> str:
     """`decoded`, in lower case, blanks folded, NUL and other control characters gone; line ends stay (as `\\n`)."""
     if _STRAIGHT.match(value):
-        return value.lower()
+        return _BLANKS.sub(" ", value.lower()) if "  " in value else value.lower()
     text = decoded(value).lower()
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -215,12 +215,20 @@ _QUOTED_LETTERS = re.compile(
 _FEW_LINES = 3
 
 
+#: Separators with a form's blanks between them, before a command.
+_LEADING_PLUS = re.compile(r"\A[|&;+\s]{1,16}")
+
+
+def _unplussed(match: re.Match[str]) -> str:
+    return match[0].replace("+", " ")
+
+
 def shell_view(text: str) -> str:
     """As a shell reads it: `c''at`, `c\\at`, `c^md`, `cat$IFS/etc`, `wh$@oami`, `{cat,/etc/passwd}`."""
     if text.count("\n") > _FEW_LINES:
         text = text.replace("\n", " ")
-    if "+" in text and " " not in text:
-        text = text.replace("+", " ")
+    if "+" in text:
+        text = _LEADING_PLUS.sub(_unplussed, text) if " " in text else text.replace("+", " ")
     return _QUOTED_LETTERS.sub("", _SHELL_NOISE.sub(_shell_noise, text))
 
 

@@ -64,7 +64,7 @@ def hits(request: Request, paranoia: int) -> list[Hit]:
     target = request.raw_path
     if "%" in target:
         lower = target.lower()
-        if "%00" in lower:
+        if "%00" in lower or "%2500" in lower:
             report("protocol-null", "REQUEST_URI", "%00")
         overlong = _OVERLONG.search(lower)
         if overlong:

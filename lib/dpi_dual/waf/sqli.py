@@ -73,11 +73,11 @@ _PREFIXED = ("dbms_", "utl_", "ctxsys", "xp_", "sp_", "ordsys", "owa_", "user_lo
 _TOKEN = re.compile(
     r"""(?P<space>\s++)
     |(?P<string>'(?:[^'\\]++|\\.|''|\\\Z)*+(?:'|\Z)|"(?:[^"\\]++|\\.|""|\\\Z)*+(?:"|\Z)|`[^`]*+(?:`|\Z))
-    |(?P<comment>--(?=[\s\-+/]|\Z)|\#(?=\s{0,8}(?:\Z|--|/|\#))|/\*|--(?=[a-z0-9]{1,64}\Z))
+    |(?P<comment>--(?=[\s\-+/'\"]|\Z)|\#(?=\s{0,8}(?:\Z|--|/|\#))|/\*|--(?=[a-z0-9]{1,64}\Z))
     |(?P<number>0x[0-9a-f]++|0b[01]++(?![a-z])|\d++(?:\.\d++)?+(?:e[+-]?\d++)?+|\.\d++)
     |(?P<variable>@@?[\w.$]*+)
     |(?P<word>[^\W\d][\w$\#]*+)
-    |(?P<compare><=>|<>|!=|<=|>=|:=|==|[=<>])
+    |(?P<compare><=>|<>|!=|<=|>=|:=|==|[=>]|<(?!/))
     |(?P<logic>&&|\|\|)
     |(?P<math>[+\-*/%^|&~])
     |(?P<other>.)""",
@@ -85,7 +85,27 @@ _TOKEN = re.compile(
 )
 _KINDS = {"string": "s", "comment": "c", "number": "1", "variable": "v", "compare": "=", "logic": "&", "math": "a"}
 _GOES_ON = re.compile(r"[\s'’]{0,4}[^\W\d]|\Z|[.!?]")
+#: `call me when you are here` is English.
+_PROCEDURE = re.compile(r"\s{1,4}[\w.]{1,64}\s{0,4}\(")
 _CALL = re.compile(r"\s{0,4}\(")
+
+
+def _word(word: str, text: str, end: int, previous: str, letters: list[str]) -> str:
+    """The letter of a word that ends at `end`, behind `letters`."""
+    letter = _WORDS.get(word, "")
+    if (word == "call" and not _PROCEDURE.match(text, end)) or (letter == "w" and not _GOES_ON.match(text, end)):
+        # `a` before a word is English, `a` before `=` or `,` is a column.
+        letter = ""
+    if letter in ("", "k", "1", "O", "w") and _CALL.match(text, end):
+        if word in _DANGEROUS or word.startswith(_PREFIXED):
+            # `time.sleep(5)` is a program's, `dbms_pipe.receive_message(` the database's.
+            return "n" if previous == "." and letters[-2:-1] == ["n"] and word == "sleep" else "X"
+        if word in _FUNCTIONS:
+            return "f"
+        return "n" if letter in ("", "w") else letter
+    if letter:
+        return letter
+    return "X" if word.startswith(("dbms_", "utl_", "xp_", "sp_", "user_lock")) else "n"
 
 
 def _tokens(text: str, position: int) -> str:
@@ -96,21 +116,7 @@ def _tokens(text: str, position: int) -> str:
         if kind == "space":
             continue
         if kind == "word":
-            word = match[0]
-            letter = _WORDS.get(word, "")
-            if letter == "w" and not _GOES_ON.match(text, match.end()):
-                # `a` before a word is English, `a` before `=` or `,` is a column.
-                letter = ""
-            if letter in ("", "k", "1", "O", "w") and _CALL.match(text, match.end()):
-                if word in _DANGEROUS or word.startswith(_PREFIXED):
-                    # `time.sleep(5)` is a program's, `dbms_pipe.receive_message(` the database's.
-                    letter = "n" if previous == "." and letters[-2:-1] == ["n"] and word == "sleep" else "X"
-                elif word in _FUNCTIONS:
-                    letter = "f"
-                elif letter in ("", "w"):
-                    letter = "n"
-            elif not letter:
-                letter = "X" if word.startswith(("dbms_", "utl_", "xp_", "sp_", "user_lock")) else "n"
+            letter = _word(match[0], text, match.end(), previous, letters)
         elif kind == "other":
             character = match[0]
             letter = "!" if character == "!" else character if character in "(),;." else "o"
