@@ -144,12 +144,6 @@ def read_report(directory: Path, client: str) -> dict[str, Any]:
     return report
 
 
-def read_lines(directory: Path, client: str) -> list[dict[str, Any]]:
-    """The latest things that failed, each as the line that would have been printed."""
-    lines: list[dict[str, Any]] = read_report(directory, client)["errors"]
-    return lines
-
-
 def _report_path(directory: Path, client: str) -> Path:
     return directory / f"traffic.{client}.json"
 

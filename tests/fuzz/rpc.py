@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import io
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -167,7 +169,9 @@ class _Open:
 
 @cache
 def _throttle() -> Throttle:
-    return Throttle(tempfile.mkdtemp() + "/logins.json")
+    place = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return Throttle(place + "/logins.json")
 
 
 def rest(data: bytes) -> None:
@@ -194,8 +198,3 @@ def rest(data: bytes) -> None:
     assert content == response.body
     if response.status != 204 and b"text/plain" not in top:
         assert isinstance(json.loads(content), dict)
-
-
-def clean_up() -> None:
-    """Nothing that is left over can matter to the next run."""
-    Path(_throttle()._path).unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ config lan 'lan'
 """
 RIGHTS = {"everything": {"read": {"uci": ["dpi-dual"]}, "write": {"uci": ["dpi-dual"]}}}
 ANONYMOUS = "cfg0226ed"
-
-Call = Callable[..., Awaitable[tuple[Status, Any]]]
 
 
 class World:

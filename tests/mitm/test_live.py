@@ -15,8 +15,8 @@ from dpi_dual.mitm.judge import CandidateError, candidates_of
 from dpi_dual.mitm.live import inflated, read_headers, target_of
 from dpi_dual.mitm.modify import Modifications, change_body, change_headers, rewrites_body
 from dpi_dual.mitm.origins import Origins, host_only, parse_address
-from dpi_dual.mitm.record import decode_record, encode_record
-from dpi_dual.mitm.wire import Frames, WireError, decode_line, encode_frame
+from dpi_dual.mitm.record import encode_record, record_of
+from dpi_dual.mitm.wire import Frames, WireError, decode_frame, decode_line, encode_frame
 from dpi_dual.settings import Backend, Modify
 from tests.mitm.feeder import attack, record
 
@@ -147,7 +147,7 @@ def test_frames_survive_any_cut() -> None:
         frames = Frames()
         found = [pair for start in range(0, len(stream), size) for pair in frames.feed(stream[start : start + size])]
         assert [head["id"] for head, _ in found] == [f"{n:016x}" for n in (1, 2, 3)]
-    assert decode_record(encode_record(attack(2, at=1.0))) == attack(2, at=1.0)
+    assert record_of(*decode_frame(encode_record(attack(2, at=1.0)))) == attack(2, at=1.0)
     taken = Frames()
     next(taken.feed(stream))
     assert [head["id"] for head, _ in taken.feed(b"")] == [f"{n:016x}" for n in (2, 3)]
@@ -158,7 +158,7 @@ def test_garbage_on_the_wire(data: bytes) -> None:
     frames = Frames()
     try:
         for head, body in frames.feed(data):
-            decode_record(encode_frame(head, body))
+            record_of(*decode_frame(encode_frame(head, body)))
     except WireError:
         pass
     try:

@@ -17,7 +17,6 @@ import pytest
 from openwrt import ipk
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 NAMES = ("secubox-dpi-dual", "luci-app-dpi-dual", "luci-i18n-dpi-dual-de", "luci-i18n-dpi-dual-fr")
 
 

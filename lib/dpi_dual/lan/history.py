@@ -70,7 +70,6 @@ class History:
         self._ids: dict[str, int] = {}
         self._failed = ""
         self._pruned_day = 0
-        self.writes = 0
         self.write_errors = 0
         self.rows_dropped = 0
         for statement in _SCHEMA.split(";"):
@@ -105,7 +104,6 @@ class History:
             self._failed = str(error)
             return False
         self._failed = ""
-        self.writes += 1
         return True
 
     def _fitting(self, table: str, start: int, pending: Pending) -> Pending:

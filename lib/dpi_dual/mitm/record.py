@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dpi_dual.mitm.wire import WireError, decode_frame, encode_frame
+from dpi_dual.mitm.wire import WireError, encode_frame
 from dpi_dual.waf.request import Request, parse
 from dpi_dual.waf.verdict import Hit, Verdict
 
@@ -129,11 +129,6 @@ def record_of(head: dict[str, Any], body: bytes) -> Record:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise WireError(f"a request without {error}") from None
-
-
-def decode_record(frame: bytes) -> Record:
-    """The record of a whole frame; raises WireError."""
-    return record_of(*decode_frame(frame))
 
 
 def without_body(record: Record) -> Record:

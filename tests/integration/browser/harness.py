@@ -17,10 +17,7 @@ How to write a browser test (fixtures are in conftest.py):
 `visit` returns Playwright's own `Page`, logged in (`login=None`: not). After the test each page must be without errors:
 on its console, thrown, or asked from another host; `visit.expected.append("words of it")` forgives those that a test
 provokes. A page of a failed test is kept as a picture, whose path the report says. A condition that Playwright
-cannot wait for: `eventually()` of `lab.waiting`. Against the whole lab:
-
-    with running_lab(RunningLab, directory) as lab:
-        yield Site.of_lab(lab.record)
+cannot wait for: `eventually()` of `lab.waiting`.
 
 While Playwright runs (until a module's end) this thread counts as one with an asyncio loop: no `asyncio.run()` in
 these modules' tests.
@@ -61,12 +58,6 @@ class Site:
     passwords: dict[str, str]
     config: Path
     """The directory of UCI that the pages read and write."""
-
-    @classmethod
-    def of_lab(cls, record: dict[str, Any]) -> Site:
-        """The pages of a whole lab, by its record."""
-        passwords = {record["user"]: record["password"], "viewer": record["viewer_password"]}
-        return cls(record["url"], passwords, Path(record["environment"]["DPI_DUAL_CONFIG_DIR"]))
 
 
 @contextmanager

@@ -11,7 +11,7 @@
  *   create({ close(), period(name), destinations(client) }) -> { node, heading, update(answer of dpi.lan client) }
  *   history({ title, period(name) }) -> { node, update(answer of dpi.lan history) }: a chart and its choice of steps
  *   shares(title, name) -> { node, update(rows, key) }: bars of the ten largest
- *   flow_columns, destination_columns: how flows and destinations are shown everywhere
+ *   destination_columns, destination_id: how destinations are shown everywhere
  */
 
 const PERIODS = {
@@ -211,6 +211,6 @@ const strip = rows => rows.map(([ name, label, text ]) => E('div', {}, [
 ]));
 
 return baseclass.extend({
-	create: create, history: history, shares: shares, strip: strip, when: when, kind: kind,
-	destination_columns: destination_columns, destination_id: destination_id, flow_id: flow_id, flow_columns: flow_columns
+	create: create, history: history, shares: shares, strip: strip, when: when,
+	destination_columns: destination_columns, destination_id: destination_id
 });

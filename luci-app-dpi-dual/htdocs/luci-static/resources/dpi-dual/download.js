@@ -12,7 +12,6 @@
  *     key     under which an answer has its rows; `next` is followed until there is none
  *     id      rows that grow while pages are turned may come twice: the later one counts
  *     about   what a JSON file says besides the rows
- *   csv(rows) -> text
  *
  * A spreadsheet runs text that begins with = + - or @ as a formula, and names on the wire are anybody's: such cells
  * get an apostrophe in front (OWASP, CSV injection).
@@ -110,4 +109,4 @@ const buttons = options => {
 	return E('span', { 'class': 'dpi-export' }, [ ...starts, cancel, said ]);
 };
 
-return baseclass.extend({ buttons: buttons, csv: csv, collect: collect });
+return baseclass.extend({ buttons: buttons, collect: collect });

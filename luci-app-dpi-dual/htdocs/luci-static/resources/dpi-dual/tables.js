@@ -13,7 +13,7 @@
  *   percent(f)       fraction 0..1                            '42 %'
  *   duration(s)      seconds                                  '2 h 5 min'
  *   age(at)          Unix seconds                             '3 min ago'; time(at) in a title says when
- *   time(at)         Unix seconds, local: time alone today, else with the date; day(at) the date alone
+ *   time(at)         Unix seconds, local: time alone today, else with the date
  *   unix(timestamp)  ISO-8601 text -> Unix seconds (or null)
  *   event(type)      event type of a threat in words          'waf_block' -> 'WAF block'
  *   clock(at)        tell the router's time (Unix seconds) once an answer: ages are counted from it; now() is that time
@@ -127,8 +127,6 @@ const time = at => {
 	return intl(Intl.DateTimeFormat, moment.toDateString() == today.toDateString()
 		? clockwise : { year: 'numeric', month: 'short', day: 'numeric', ...clockwise }).format(moment);
 };
-const day = at => known(at) && at > 0
-	? intl(Intl.DateTimeFormat, { year: 'numeric', month: 'short', day: 'numeric' }).format(new Date(at * 1000)) : NOTHING;
 const unix = timestamp => {
 	const at = Date.parse(timestamp) / 1000;
 	return Number.isFinite(at) ? at : null;
@@ -362,7 +360,7 @@ if (!document.querySelector('link[data-dpi-dual]'))
 
 return baseclass.extend({
 	bytes: bytes, rate: rate, count: count, decimal: decimal, percent: percent,
-	duration: duration, age: age, time: time, day: day, unix: unix, clock: clock, now: now,
+	duration: duration, age: age, time: time, unix: unix, clock: clock, now: now,
 	event: event, wire: wire, badge: badge, score: score, notice: notice, empty: empty,
 	create: create
 });

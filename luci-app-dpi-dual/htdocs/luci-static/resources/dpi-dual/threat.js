@@ -284,4 +284,4 @@ const create = (first, hooks) => {
 	return card;
 };
 
-return baseclass.extend({ create: create, STATES: STATES, CONNECTION: CONNECTION });
+return baseclass.extend({ create: create });
