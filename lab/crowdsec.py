@@ -19,6 +19,7 @@ from typing import Any
 
 from lab.network import LabNetwork
 from lab.record import ROOT
+from lab.waiting import PATIENCE_S
 
 sys.path.insert(0, str(ROOT / "lib"))
 
@@ -80,7 +81,6 @@ decisions:
 on_success: break
 """
 
-PATIENCE_S = 20.0
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
 

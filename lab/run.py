@@ -13,24 +13,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab import crowdsec, origin, published, record, report, router, servers, traffic, visitors
-from lab.gateway.client import CallError, Client
-from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
+from lab.network import LAN_INTERFACE, LabNetwork
 from lab.router import TAP_INTERFACE, USER
 from lab.supervisor import ControlSocket, Process, Supervisor
+from lab.terminal import invite, step, steps
+from lab.ubus import Ubus
+from lab.waiting import PATIENCE_S
 
 #: Seconds between two lines of figures, and between two full looks at every flow.
 GLANCE_S = 5.0
 LOOK_S = 60.0
-
-#: How long a part may take to come up.
-PATIENCE_S = 20.0
 
 #: How long the product may take to account for the last packets: one tick of the DPI agent and one aggregate.
 SETTLE_S = 25.0
@@ -58,27 +56,6 @@ class Options:
     rate: float = 3.0
     checkpoint_s: int | None = None
     rootless: bool = False
-
-
-class Ubus:
-    """The gateway's unix socket, one connection a call: the gateway may be started anew at any time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-
-    def call(self, name: str, method: str, arguments: dict[str, Any] | None = None) -> dict[str, Any]:
-        try:
-            with Client(self._path) as client:
-                return client.call(name, method, arguments)
-        except (OSError, CallError) as error:
-            raise report.ProductError(f"{name} {method}: {error}") from error
-
-    def statistics(self) -> dict[str, Any]:
-        try:
-            with Client(self._path) as client:
-                return client.statistics()
-        except OSError as error:
-            raise report.ProductError(f"the gateway's statistics: {error}") from error
 
 
 class Lab:
@@ -112,7 +89,7 @@ class Lab:
         """Everything, with a line for each step; raises `LabError` or `OSError` with the reason if one fails."""
         self.control.bind(Path(self.environment["DPI_LAB_SUPERVISOR"]))
         self._build_network()
-        with _step("configuration, HAProxy's by dpi-dualctl haproxy apply"):
+        with step("configuration, HAProxy's by dpi-dualctl haproxy apply"):
             router.configure(self.directory, self.network.lease_file, self._options.checkpoint_s)
             published.install(self.network)
             spared = next(ip for ip in visitors.attackers() if ":" not in ip)
@@ -120,42 +97,38 @@ class Lab:
         # They take their time: meanwhile the others start.
         self._supervise("mitmdump", lambda: published.start_mitmdump(self.directory, self._in_router))
         self._supervise("crowdsec", lambda: self._in_router("crowdsec", *local_api.command))
-        with _step("servers: web, TLS, DNS, SSH, telnet, mail, files, time"):
+        with step("servers: web, TLS, DNS, SSH, telnet, mail, files, time"):
             self._supervise("servers", lambda: servers.start(self.network))
-        with _step("published services on the nas"):
+        with step("published services on the nas"):
             self._supervise("origin", lambda: origin.start(self.network))
-        with _step(f"DPI agent (nDPI) on {LAN_INTERFACE} and {TAP_INTERFACE}"):
+        with step(f"DPI agent (nDPI) on {LAN_INTERFACE} and {TAP_INTERFACE}"):
             self._supervise("netifyd", lambda: router.start_netifyd(self.directory, self._in_router))
             self._wait_for("netifyd", Path(self.environment["DPI_DUAL_NETIFYD_SOCKET"]).exists)
-        with _step("gateway: ubus over HTTP and for lab/bin/ubus"):
+        with step("gateway: ubus over HTTP and for lab/bin/ubus"):
             self._supervise("gateway", self._start_gateway)
             self._wait_for("gateway", lambda: _answers(self.ubus.statistics))
-        with _step("CrowdSec's local API, the router's login by dpi-dualctl crowdsec setup"):
+        with step("CrowdSec's local API, the router's login by dpi-dualctl crowdsec setup"):
             self._wait_for("crowdsec", lambda: crowdsec.serves(self.network, local_api))
             crowdsec.register(self.network, local_api)
-        with _step("engine: dpi-duald"):
+        with step("engine: dpi-duald"):
             self._supervise("engine", lambda: router.start_engine(self._in_router))
             self._wait_for("engine", self._engine_runs)
-        with _step("HAProxy and mitmproxy with the addon"):
+        with step("HAProxy and mitmproxy with the addon"):
             self._wait_for("mitmdump", self._stream_runs)
             self._supervise("haproxy", lambda: published.start_haproxy(self.directory, self._in_router))
             self._wait_for("haproxy", lambda: published.inspects(self.environment["DPI_DUAL_RUN_DIR"]))
-        with _step(f"traffic of {', '.join(self.network.clients)}, visitors and attackers"):
+        with step(f"traffic of {', '.join(self.network.clients)}, visitors and attackers"):
             self._interface_bytes_before = self._interface_bytes()
             self.figures = report.Figures(self.ubus)
             for name in self.network.clients:
                 self._supervise(f"traffic-{name}", self._traffic_of(name))
             self._supervise("visitors", lambda: visitors.start(self.network, rate=self._options.rate))
         self._write_record(ready=True)
-        self._invite()
+        passwords = record.password(record.PASSWORD), record.password(record.VIEWER_PASSWORD)
+        invite(self.url, *passwords, len(self.network.clients), self._options.duration_s, self.directory)
 
     def _build_network(self) -> None:
-        begin = None
-        for name in self.network.start_up():
-            _print_time(begin)
-            print(f"  network: {name} …", end="", flush=True)
-            begin = time.monotonic()
-        _print_time(begin)
+        steps("network", self.network.start_up())
         hosts = [
             self.network.router,
             self.network.internet,
@@ -232,29 +205,6 @@ class Lab:
                 "enter_router": inside("router"),
                 "enter_internet": inside("internet"),
             }
-        )
-
-    def _invite(self) -> None:
-        password, viewer_password = record.password(record.PASSWORD), record.password(record.VIEWER_PASSWORD)
-        ends = f"ends by itself after {self._options.duration_s:g} s" if self._options.duration_s else "Ctrl-C ends it"
-        print(
-            f"\nThe lab runs: {len(self.network.clients)} clients behind a router ({LAN_INTERFACE}, {WAN_INTERFACE}), "
-            f"and an internet; {ends}.\n\n"
-            f"  in a browser    {self.url}/   login {USER}, password {password}\n"
-            f"                  (to look without changing: login viewer, password {viewer_password})\n"
-            f"  ubus over HTTP  {self.url}/ubus   with the same logins\n"
-            f"  HTTP API        curl -u {USER} {self.url}/api/dpi/status   (docs/rest.md)\n"
-            "  in another terminal, in this directory:\n"
-            "      lab/bin/ubus -v list 'dpi*'\n"
-            "      lab/bin/ubus call dpi.status status\n"
-            "      lab/bin/ubus call dpi.lan clients '{\"limit\": 2}'\n"
-            "      lab/bin/dpi-dualctl status\n"
-            "      lab/bin/dpi-dualctl alerts\n"
-            "      lab/bin/dpi-dualctl threats 5\n"
-            "      lab/bin/cscli decisions list -a\n"
-            f"      lab/bin/visitor curl 'https://{origin.SHOP}/search?q=%3Cscript%3Ealert(1)%3C/script%3E'\n"
-            f"  logs and files  {self.directory}\n",
-            flush=True,
         )
 
     # --- running
@@ -399,24 +349,6 @@ def run(options: Options) -> int:
         print(f"lab: {line}", file=sys.stderr, flush=True)
     print("everything removed" if not forced else "everything removed, by force", flush=True)
     return code or (1 if forced else 0)
-
-
-@contextmanager
-def _step(name: str) -> Iterator[None]:
-    """Shows a step of the start and how long it took."""
-    print(f"  {name} …", end="", flush=True)
-    begin = time.monotonic()
-    try:
-        yield
-    except BaseException:
-        print(flush=True)
-        raise
-    _print_time(begin)
-
-
-def _print_time(begin: float | None) -> None:
-    if begin is not None:
-        print(f" {1000 * (time.monotonic() - begin):.0f} ms", flush=True)
 
 
 def _answers(call: Callable[[], Any]) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import dpi_dual
+from lab.waiting import PATIENCE_S
 from tests.cli import programs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -177,7 +178,7 @@ def test_watch_elsewhere_prints_again_and_again(env: dict[str, str]) -> None:
 
 
 def _read_until(terminal: int, wanted: bytes, seen: bytes = b"") -> bytes:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while wanted not in seen and time.monotonic() < deadline:
         if select.select([terminal], [], [], 1)[0]:
             try:

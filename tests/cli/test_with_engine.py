@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from lab.waiting import PATIENCE_S
 from tests.cli import agent, programs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _await(true: Callable[[], bool], what: str, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not true():
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"no {what} within a minute"
+        assert time.monotonic() < deadline, f"no {what} in time"
         time.sleep(0.05)
 
 

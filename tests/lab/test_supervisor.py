@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from lab.supervisor import RESPAWN_S, TERM_TIMEOUT_S, ControlSocket, Process, Supervisor, order
+from lab.waiting import PATIENCE_S
 
 from .conftest import ROOT
-
-PATIENCE_S = 20
 
 
 class Clock:

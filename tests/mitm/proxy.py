@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dpi_dual.mitm.client import HEALTH_PATH
+from lab.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "shop.example.org"
@@ -248,7 +249,7 @@ def running_proxy(
             process = subprocess.Popen(argv, stdout=output, stderr=output, env=environment)
         proxy = Proxy(port, process, log, Path(confdir))
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_S
             while True:
                 with suppress(OSError, http.client.HTTPException):
                     if proxy.ask(HEALTH_PATH if addon else "/").status == 200:
