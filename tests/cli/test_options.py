@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,7 @@ def test_a_wrong_command_line_is_refused_by_name(
 def test_nearest() -> None:
     assert nearest("flwos", ["flows", "lan"]) == "flows"
     assert nearest("zzz", ["flows", "lan"]) == ""
+    assert nearest("stat", ["start", "status", "stop"]) == "status"
 
 
 PROGRAMS = {"dpi-dualctl": dualctl.PROGRAM, "dpi-correlator": correlator.PROGRAM}
@@ -98,3 +100,24 @@ def test_every_example_of_the_help_is_a_right_command_line(program: str, example
 def test_what_may_be_left_out_may_also_be_named() -> None:
     wanted = {"ip": "198.51.100.7", "duration": "1d"}
     assert given("ban", "198.51.100.7", "1d") == given("ban", "198.51.100.7", "--duration", "1d") == wanted
+
+
+def test_moments_as_people_write_them() -> None:
+    now = time.time()
+    assert given("timeline", "--since", "1795345272.5") == {"since": 1795345272.5}
+    ago = given("timeline", "--since", "2h")["since"]
+    assert isinstance(ago, float) and 7100 < now - ago < 7300
+    assert given("timeline", "--until", "2026-03-15T14:30:00+01:00") == {"until": 1773581400.0}
+
+
+@pytest.mark.parametrize("text", ["yesterday", "nan", "-5", "1e400", "h", ""])
+def test_what_is_no_moment_is_told(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        given("timeline", f"--since={text}")
+    assert "is not a time such as 30m, 4h, 7d" in capsys.readouterr().err
+
+
+def test_a_word_too_many_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        given("ban", "203.0.113.9", "1h", "port", "scan")
+    assert "scan is one word too many; what has blanks in it wants quotes" in capsys.readouterr().err

@@ -46,6 +46,14 @@ def test_columns_of_wide_and_combining_characters() -> None:
     assert terminal.columns("e\u0301") == 1
 
 
+def test_addresses_of_one_provider_can_still_be_told_apart() -> None:
+    cut = [terminal.clip_middle(f"2001:db8:2000:{net}::1", 15) for net in ("a", "b", "10", "11")]
+    assert cut == ["2001:db…00:a::1", "2001:db…00:b::1", "2001:db…0:10::1", "2001:db…0:11::1"]
+    assert terminal.clip_middle("192.0.2.1", 15) == "192.0.2.1"
+    for most in range(12):
+        assert terminal.columns(terminal.clip_middle("2001:db8:2000:ü::1", most)) <= most
+
+
 def test_clip_keeps_the_end_that_matters() -> None:
     assert terminal.clip("r4---sn-h5q7.googlevideo.com", 16) == "r4---sn-h5q7.go…"
     assert terminal.clip("r4---sn-h5q7.googlevideo.com", 16, keep_end=True) == "…googlevideo.com"

@@ -57,7 +57,8 @@ def test_a_flood_of_invented_macs_does_not_push_out_the_household() -> None:
     gone = table.resolve("02:00:00:00:00:02", "192.168.1.11", "br-lan", 0.0)
     gone.last_seen_at = 100.0  # known for long, and away for longer
     for number in range(1000):
-        table.resolve(f"06:00:00:00:{number >> 8:02x}:{number & 255:02x}", "192.168.1.9", "br-lan", 901.0 + number / 100)
+        invented = f"06:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+        table.resolve(invented, "192.168.1.9", "br-lan", 901.0 + number / 100)
     household = table.get("02:00:00:00:00:01")
     assert household is not None and household.first_seen_at == 0.0
     assert table.get("02:00:00:00:00:02") is None and len(table) <= 32

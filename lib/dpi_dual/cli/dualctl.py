@@ -15,7 +15,8 @@ def _waf_check(argv: Sequence[str]) -> int:
 
 PROGRAM = run.Program(
     name="dpi-dualctl",
-    about="Deep packet inspection of both streams: what runs, what it sees, what is wrong.",
+    about="Deep packet inspection of both streams: what runs, what it sees, what is wrong.\n"
+    "For reputation, context, search, whitelist and tuning see 'dpi-correlator --help'.",
     groups=(
         ("Service", service.COMMANDS),
         ("At a glance", (*health.COMMANDS, *overview.COMMANDS)),
@@ -31,7 +32,11 @@ PROGRAM = run.Program(
         ("health || logread -e dpi-dual", "why, if something is wrong"),
     ),
     foreground={
-        "waf-check": run.Foreground("judge requests given as JSON lines, without the engine", run_with=_waf_check)
+        "waf-check": run.Foreground(
+            "judge requests given as JSON lines, without the engine",
+            run_with=_waf_check,
+            group="Requests (MITM stream)",
+        )
     },
     local=(
         ("Requests again", replay.COMMANDS),

@@ -89,7 +89,7 @@ def destination_lines(destinations: list[dict[str, Any]], view: View) -> list[st
     """A table of destinations, as they came."""
     layout = (
         Column("Destination", lambda row: row.get("hostname") or row.get("ip"), least=24, keep_end=True),
-        Column("Address", lambda row: row.get("ip") if row.get("hostname") else "", least=15, rank=2),
+        Column("Address", lambda row: row.get("ip") if row.get("hostname") else "", least=15, keep_ends=True, rank=2),
         Column("Port", _port, least=8),
         Column("What", kind, least=8),
         Column("Bytes", lambda row: amount(row.get("bytes", 0)), right=True),

@@ -18,7 +18,7 @@ def show_alerts(answer: Answer, view: View) -> Iterator[str]:
         return
     layout = (
         Column("Seen", lambda row: ago(row.get("at"), view.now)),
-        Column("Client", lambda row: row.get("client_ip"), least=15),
+        Column("Client", lambda row: row.get("client_ip"), least=15, keep_ends=True),
         Column("Score", lambda row: count(row.get("threat_score", 0)), right=True),
         Column("", lambda row: "blocked" if row.get("blocked") else ""),
         Column("Categories", lambda row: ",".join(map(str, row.get("categories") or [])), least=8),

@@ -42,6 +42,9 @@ def nearest(word: str, known: list[str]) -> str:
     """What was probably meant by `word`, or nothing."""
     from difflib import get_close_matches
 
+    begun = [name for name in known if len(word) > 1 and name.startswith(word)]
+    if begun:
+        return min(begun, key=len)  # who types `stat` means `status`, not `start`
     return next(iter(get_close_matches(word, known, 1, 0.6)), "")
 
 
@@ -55,6 +58,8 @@ class Parser(argparse.ArgumentParser):
             known = [option for action in self._actions for option in action.option_strings]
             meant = nearest(strange.partition("=")[0], known) if strange.startswith("-") else ""
             message = f"{strange} is not known here" + (f"; did you mean {meant}?" if meant else "")
+            if any(not action.option_strings for action in self._actions) and not strange.startswith("-"):
+                message = f"{strange} is one word too many; what has blanks in it wants quotes"
         self.exit(USAGE, f"{self.prog}: {safe(message)}\nSee '{self.prog} --help'.\n")
 
 
@@ -72,6 +77,25 @@ def _whole(rules: Rules) -> Callable[[str], int]:
     return integer
 
 
+def _moment(text: str) -> float:
+    """A Unix time: as such, as an age (`90s`, `30m`, `4h`, `7d`), or as a date with or without a time of day."""
+    import time
+    from datetime import datetime
+
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(text[-1:])
+    try:
+        moment = time.time() - float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text[:40]).timestamp()
+        except (ValueError, OverflowError, OSError):
+            moment = -1.0
+    if 0 <= moment < 1e11:
+        return round(moment, 3)
+    told = "a time such as 30m, 4h, 7d (so long ago), 2026-03-15, 2026-03-15T14:30, or a Unix time"
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {told}")
+
+
 def _text(rules: Rules) -> Callable[[str], str]:
     def string(text: str) -> str:
         most = rules.get("maxLength", len(text))
@@ -86,6 +110,8 @@ def _describe(rules: Rules) -> str:
     parts = [str(rules.get("description", ""))]
     if "default" in rules:
         parts.append(f"({rules['default']})")
+    elif rules.get("type") == "number":
+        parts.append("(30m, 4h, 7d: so long ago; or a date)")
     elif "maximum" in rules:
         parts.append(f"(at most {rules['maximum']})")
     return " ".join(part for part in parts if part).replace("%", "%%")
@@ -102,7 +128,7 @@ def _add(parser: argparse.ArgumentParser, name: str, rules: Rules, positional: b
         given["type"] = _whole(rules) if kind == "integer" else _text(rules)
         given["metavar"] = "N" if kind == "integer" else name.upper()
     elif kind == "number":
-        given.update(type=float, metavar="X")
+        given.update(type=_moment if name in ("since", "until") else float, metavar="WHEN")
     elif kind == "array":
         given.update(action="append", type=_text(rules.get("items", {})), metavar=name.upper())
     if positional:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dpi_dual.cli.command import Answer, View, listed, mapping
+from dpi_dual.cli.health import wrapped
 from dpi_dual.cli.local import Local
 from dpi_dual.cli.table import Column, table
 from dpi_dual.cli.units import count, plural
@@ -80,11 +81,17 @@ def _judged(value: object) -> str:
 
 def show_replay(answer: Answer, view: View) -> Iterator[str]:
     """What changed, then what each request did when it was sent again."""
-    yield view.fit(
+    if not answer.get("requests"):
+        yield "The buffer has no such request: it keeps the newest, and not for long ('dpi-dualctl buffer')."
+        return
+    yield from wrapped(
         f"{plural(answer.get('requests', 0), 'request')} judged at paranoia {answer.get('paranoia', '?')}: "
         f"{count(answer.get('newly_alerting', 0))} newly alerting, "
         f"{count(answer.get('no_longer_alerting', 0))} no longer, "
-        f"{count(answer.get('changed_total', 0))} judged otherwise"
+        f"{count(answer.get('changed_total', 0))} judged otherwise",
+        view,
+        "",
+        "  ",
     )
     if answer.get("truncated"):
         yield view.fit("Time ran out before the last; ask for fewer with --limit.")
@@ -95,7 +102,7 @@ def show_replay(answer: Answer, view: View) -> Iterator[str]:
     if rows:
         layout = (
             Column("Reference", lambda row: row.get("id"), least=16),
-            Column("Client", lambda row: row.get("client_ip"), least=15),
+            Column("Client", lambda row: row.get("client_ip"), least=15, keep_ends=True),
             Column("Before", lambda row: _judged(row.get("before")), least=10),
             Column("After", lambda row: _judged(row.get("after")), least=10),
             Column("Request", lambda row: f"{row.get('method')} {row.get('host')}{row.get('path')}", least=16),

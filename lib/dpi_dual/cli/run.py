@@ -43,6 +43,8 @@ class Foreground:
     run: Callable[[], int] | None = None
     run_with: Callable[[Sequence[str]], int] | None = None
     """The same, for a command that reads its own arguments, `--help` among them."""
+    group: str = ""
+    """The heading it stands under; the first if empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +83,17 @@ def _help(program: Program) -> str:
 
     def typed(command: Command | Local) -> str:
         """The words, with the parameters in their places as far as there is room."""
-        whole = " ".join((*command.words, command.positional.upper()))
-        return whole if len(whole) <= wide - 2 else " ".join((*command.words, "…"))
+        shown = " ".join(command.words)
+        for name in command.positional.split():
+            if len(longer := f"{shown} {name.upper()}") > wide - 2:
+                return f"{shown} …" if len(shown) + 2 <= wide - 2 else shown
+            shown = longer
+        return shown
 
-    foreground = [(name, command.help) for name, command in program.foreground.items()]
+    first = program.groups[0][0]
     for title, commands in program.groups:
-        rows = [(typed(command), summary(command)) for command in commands]
-        rows, foreground = foreground + rows, []
+        rows = [(name, own.help) for name, own in program.foreground.items() if (own.group or first) == title]
+        rows += [(typed(command), summary(command)) for command in commands]
         lines += ["", f"{title}:", *(f"  {name:{wide}}{about}" for name, about in rows)]
     for title, local in program.local:
         told = [(typed(command), command.help) for command in local]

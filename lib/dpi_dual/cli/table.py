@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dpi_dual.cli.terminal import Style, clip, columns, safe
+from dpi_dual.cli.terminal import Style, clip, clip_middle, columns, safe
 
 Row = Mapping[str, Any]
 
@@ -25,6 +25,8 @@ class Column:
     """It may be cut down to this many columns; 0: it is never cut."""
     keep_end: bool = False
     """When cut, the end is worth more than the start (a host name's domain)."""
+    keep_ends: bool = False
+    """When cut, both ends are worth more than the middle (an address)."""
     rank: int = 0
     """Left out to save room, the highest rank first; 0: always there."""
 
@@ -55,7 +57,7 @@ def _fit(shown: list[Column], natural: list[int], room: int) -> tuple[list[Colum
 def _line(cells: Iterable[str], kept: Sequence[Column], widths: Sequence[int]) -> str:
     parts = []
     for text, column, width in zip(cells, kept, widths, strict=True):
-        cut = clip(text, width, column.keep_end)
+        cut = clip_middle(text, width) if column.keep_ends else clip(text, width, column.keep_end)
         blank = " " * (width - columns(cut))
         parts.append(blank + cut if column.right else cut + blank)
     return (" " * _GAP).join(parts).rstrip()

@@ -78,6 +78,14 @@ def clip(text: str, most: int, keep_end: bool = False) -> str:
     return "…" + "".join(reversed(kept)) if keep_end else "".join(kept) + "…"
 
 
+def clip_middle(text: str, most: int) -> str:
+    """`text` in at most `most` columns, both ends kept: IPv6 addresses of one provider begin alike and end alike."""
+    if columns(text) <= most:
+        return text
+    first = clip(text, max(most - most // 2, 1))
+    return first.removesuffix("…") + clip(text, most - columns(first) + 1, keep_end=True) if most > 2 else first
+
+
 class Style:
     """Colours when `on`, else the text as it is. Sparse: a title, what is good, what needs a look."""
 

@@ -29,7 +29,7 @@ def threat_lines(rows: list[Row], view: View) -> list[str]:
     layout = (
         Column("Id", lambda row: row.get("id"), right=True, rank=3),
         Column("Seen", lambda row: ago(row.get("last_at"), view.now)),
-        Column("Who", _who, least=15),
+        Column("Who", _who, least=15, keep_ends=True),
         Column("Event", lambda row: row.get("event_type")),
         Column("Score", lambda row: count(row.get("threat_score", 0)), right=True),
         Column("Rep.", lambda row: count(row.get("reputation_score", 0)), right=True),
@@ -118,7 +118,7 @@ def show_reputation(answer: Answer, view: View) -> Iterator[str]:
             yield "Nobody has a bad reputation."
             return
         layout = (
-            Column("Address", lambda row: row.get("actor"), least=15),
+            Column("Address", lambda row: row.get("actor"), least=15, keep_ends=True),
             Column("Score", lambda row: f"{row.get('score', 0):.1f}", right=True),
             Column("Events", lambda row: count(row.get("events", 0)), right=True),
             Column("Last", lambda row: row.get("last_event")),
@@ -172,7 +172,7 @@ def show_scorecard(answer: Answer, view: View) -> Iterator[str]:
     if offenders:
         yield ""
         layout = (
-            Column("Offender", lambda row: row.get("ip"), least=15),
+            Column("Offender", lambda row: row.get("ip"), least=15, keep_ends=True),
             Column("Reputation", lambda row: f"{row.get('score', 0):.1f}", right=True),
             Column("Events", lambda row: count(row.get("events", 0)), right=True),
             Column("Threats", lambda row: count(row.get("threats", 0)), right=True),
@@ -195,7 +195,7 @@ def show_bans(answer: Answer, view: View) -> Iterator[str]:
 
     layout = (
         Column("Id", lambda row: row.get("id"), right=True, rank=2),
-        Column("Target", lambda row: row.get("target") or row.get("value"), least=15),
+        Column("Target", lambda row: row.get("target") or row.get("value"), least=15, keep_ends=True),
         Column("Type", lambda row: row.get("type")),
         Column("Left", left, right=True),
         Column("Origin", lambda row: row.get("origin"), least=6, rank=1),
@@ -286,7 +286,7 @@ def show_notifications(answer: Answer, view: View) -> Iterator[str]:
     layout = (
         Column("When", lambda row: str(row.get("timestamp", ""))[:19].replace("T", " ")),
         Column("Severity", lambda row: row.get("severity")),
-        Column("Address", lambda row: row.get("ip"), least=15),
+        Column("Address", lambda row: row.get("ip"), least=15, keep_ends=True),
         Column("Event", lambda row: row.get("event")),
         Column("Score", lambda row: count(row.get("score", 0)), right=True),
         Column("Why", lambda row: row.get("reason"), least=12),
