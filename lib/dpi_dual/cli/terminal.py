@@ -80,10 +80,10 @@ def clip(text: str, most: int, keep_end: bool = False) -> str:
 
 def clip_middle(text: str, most: int) -> str:
     """`text` in at most `most` columns, both ends kept: IPv6 addresses of one provider begin alike and end alike."""
-    if columns(text) <= most:
-        return text
-    first = clip(text, max(most - most // 2, 1))
-    return first.removesuffix("…") + clip(text, most - columns(first) + 1, keep_end=True) if most > 2 else first
+    if columns(text) <= most or most < 3:
+        return clip(text, most)
+    first = clip(text, most - most // 2).removesuffix("…")
+    return first + clip(text, most - columns(first), keep_end=True)
 
 
 class Style:
