@@ -1,4 +1,4 @@
-"""Answers made from `schema/ubus.json`: every key a method may return, with harmless or hostile text in it."""
+"""Answers made from `schema/ubus.json`: every key a method may return, in harmless or hostile text; and their view."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import dpi_dual
+from dpi_dual.cli.command import View
+from dpi_dual.cli.terminal import Style
 
 DOCUMENT = json.loads((Path(dpi_dual.__file__).parent / "schema" / "ubus.json").read_bytes())
 OBJECTS = {name: entries for name, entries in DOCUMENT["objects"].items() if name != "dpi"}
 
 #: Now, in these answers.
 NOW = 1_700_000_000.0
+PLAIN = Style(False)
 HOSTILE = "\x1b[2J\x1b[31mevil\x9b0m\u202e\r\n" + "w" * 300
+
+
+def view(room: int = 80, **params: Any) -> View:
+    """How an answer is to be shown."""
+    return View(room, PLAIN, NOW, "dpi-dualctl flows", params)
 
 
 def made(rule: dict[str, Any], text: str, name: str = "") -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,15 +11,25 @@ from typing import Any
 import pytest
 
 from dpi_dual.mitm import policy as policies
+from dpi_dual.mitm.folder import open_folder
 from dpi_dual.mitm.seal import new_key
 from tests.mitm.feeder import Engine, Feeder, settings_for
 
 
 @pytest.fixture
 def buffer_dir(tmp_path: Path) -> Path:
+    """Buffer B's directory."""
     path = tmp_path / "buffer"
     path.mkdir(0o750)
     return path
+
+
+@pytest.fixture
+def folder(buffer_dir: Path) -> Iterator[int]:
+    """The same, open."""
+    descriptor = open_folder(str(buffer_dir))
+    yield descriptor
+    os.close(descriptor)
 
 
 @pytest.fixture

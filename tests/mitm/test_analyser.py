@@ -6,12 +6,9 @@ import asyncio
 import importlib.util
 import json
 import socket
-import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -20,6 +17,7 @@ from dpi_dual.errors import QueryError
 from tests.mitm.feeder import Engine, Feeder, attack, record, settings_for
 
 Start = Callable[..., Feeder]
+
 Make = Callable[..., Engine]
 
 
@@ -276,96 +274,6 @@ def test_a_slow_candidate_pattern_is_refused_and_the_analyser_lives(feeder: Star
             assert len(await one.link.context("198.51.100.7")) == 1
 
     asyncio.run(go())
-
-
-def test_without_an_analyser(engine: Make, buffer_dir: Path, tmp_path: Path) -> None:
-    async def go() -> None:
-        one = engine()
-        (buffer_dir / "analyser.sock").symlink_to(tmp_path / "elsewhere")
-        async with one:
-            await one.until(lambda: "analyser.sock" in str(one.link.problems()))
-            assert [problem.severity for problem in one.link.problems()] == ["info"]
-            with pytest.raises(QueryError) as refused:
-                await one.link.replay(ip="192.0.2.1")
-            assert refused.value.code == "mitm_down"
-            assert one.link.status()["running"] is False
-            assert one.link.alerts() == {"alerts": [], "total": 0}
-
-    asyncio.run(go())
-
-
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        b"\x00\xff\n",
-        b"[]\n",
-        b'{"events":[{"n":-1}],"stream":"s"}\n',
-        b'{"events":[{"n":1,"id":"../../etc","client_ip":"1.2.3.4"}],"stream":"s"}\n',
-        b'{"events":[{"n":1,"id":"abcd","client_ip":"1.2.3.4\\u0000"}],"stream":"s"}\n',
-        b'{"figures":{"entries":-5,"top_hosts":{"\\u001b[2J":1}},"counters":{"../x":1,"a b":2},"problems":[1,{}]}\n',
-        b'{"answer":17,"result":{}}\n',
-        b"[" * 100_000 + b"\n",
-        b"x" * 600_000 + b"\n",
-    ],
-)
-def test_a_hostile_analyser_changes_nothing(nonsense: bytes, engine: Make, buffer_dir: Path) -> None:
-    async def go() -> None:
-        served = asyncio.Event()
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(nonsense)
-            writer.write(b'{"hello":{"session":"x"}}\n')
-            await reader.read(1000)
-            served.set()
-            while await reader.read(1000):
-                pass
-            writer.close()
-
-        one = engine()
-        async with await asyncio.start_unix_server(serve, buffer_dir / "analyser.sock"), one:
-            await served.wait()
-            await one.until(lambda: one.link.counters()["mitm_link_connects"])
-            await asyncio.sleep(0.1)
-            assert one.told == []
-            assert one.link.alerts()["total"] == 0
-            assert "\x1b" not in json.dumps(one.link.buffer(), ensure_ascii=False)
-            assert all(name.isidentifier() for name in one.link.counters())
-
-    asyncio.run(go())
-
-
-def test_alerts_are_paged_and_bounded(engine: Make) -> None:
-    one = engine()
-    event: dict[str, Any] = {"client_ip": "192.0.2.1", "path": "/\x1b[2J" + "x" * 9999, "categories": ["sqli", "evil"]}
-    last = one.link.store.take("s", [{"n": n, "id": f"id{n:06}", "at": 1e18, **event} for n in range(1, 1205)])
-    assert last == 1204
-    assert one.link.store.take("s", [{"n": 1204, "id": "id-other", **event}]) == 1204
-    assert len(one.told) == 1204
-    assert one.link.store.total() == 1000
-    seen, before = [], ""
-    while True:
-        page = one.link.alerts(limit=300, before=before)
-        seen += page["alerts"]
-        before = page.get("next", "")
-        if not before:
-            break
-    assert [alert["id"] for alert in seen] == [f"id{n:06}" for n in range(1204, 204, -1)]
-    assert len(seen[0]["path"]) == 512
-    assert "\x1b" not in seen[0]["path"]
-    assert seen[0]["categories"] == ["sqli"]
-    with pytest.raises(QueryError, match="next"):
-        one.link.alerts(before="1; drop")
-
-
-def test_a_full_database_loses_no_alert(engine: Make, tmp_path: Path) -> None:
-    db = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
-    one = engine(db)
-    db.execute("PRAGMA max_page_count=1")
-    one.link.store.take("s", [{"n": 1, "id": "abcd", "client_ip": "192.0.2.1", "path": "/" * 100_000}] * 1)
-    events = [{"n": n, "id": f"abcd{n}", "client_ip": "192.0.2.1", "path": "/" * 500} for n in range(2, 300)]
-    one.link.store.take("s", events)
-    assert len(one.told) == 299
-    assert [problem.code for problem in one.link.problems()][:1] == ["mitm_alerts_not_stored"]
 
 
 def test_a_request_that_is_too_slow_for_the_deep_tier_stops_nothing(feeder: Start, engine: Make) -> None:

@@ -1,4 +1,4 @@
-"""Behaviour over time and anomaly, by a clock of the tests."""
+"""The anomaly score, by statistic or trees: what is wildly unlike the rest is told, drift is not."""
 
 from __future__ import annotations
 
@@ -12,55 +12,8 @@ import pytest
 
 from dpi_dual.mitm import trees
 from dpi_dual.mitm.anomaly import LEAST, Anomaly, Features, features, place_of
-from dpi_dual.mitm.behaviour import Behaviour
 from dpi_dual.waf.request import parse
 from dpi_dual.waf.verdict import ALERT_THRESHOLD
-
-
-def test_a_visitor_is_no_scanner() -> None:
-    behaviour = Behaviour()
-    found = []
-    for number in range(300):
-        now = number * 0.2
-        found += behaviour.request("a", now)
-        found += behaviour.response("a", "h", f"/p{number % 7}", 404 if number % 7 == 0 else 200, now)
-        found += behaviour.response("a", "h", "/login", 401 if number % 60 == 0 else 200, now)
-    assert found == []
-
-
-def test_each_finding_is_told_once_in_a_while() -> None:
-    behaviour = Behaviour()
-    rules = [finding.rule for n in range(100) for finding in behaviour.response("a", "h", f"/x{n}", 404, n * 0.1)]
-    assert rules == ["behaviour-path-sweep", "behaviour-not-found"]
-    rules = [finding.rule for n in range(10) for finding in behaviour.response("b", "h", "/login", 403, n * 5.0)]
-    assert rules == ["behaviour-login-failures"]
-    assert behaviour.response("b", "h", "/login", 403, 50.0) == []
-    assert [finding.kind for finding in behaviour.response("b", "h", "/login", 403, 106.0)] == []
-    for categories in (("path_traversal", "lfi", "rce"), ("xss",)):
-        assert behaviour.attacked("c", categories, 1.0) == []
-    assert [finding.rule for finding in behaviour.attacked("c", ("lfi",), 2.0)] == ["behaviour-many-categories"]
-
-
-def test_slow_failures_and_old_misses_do_not_count() -> None:
-    behaviour = Behaviour()
-    assert [f for n in range(40) for f in behaviour.response("a", "h", "/login", 401, n * 10.0)] == []
-    assert [f for n in range(40) for f in behaviour.response("a", "h", f"/{n}", 404, n * 10.0)] == []
-
-
-def test_the_rate_is_that_of_a_sliding_window() -> None:
-    behaviour = Behaviour()
-    assert [f for n in range(390) for f in behaviour.request("a", n * 0.025)] == []
-    found = [f for n in range(900) for f in behaviour.request("b", n * 0.005)]
-    assert [finding.kind for finding in found] == ["rate_limit"]
-
-
-def test_memory_is_bounded() -> None:
-    behaviour = Behaviour(max_clients=100)
-    for number in range(1000):
-        behaviour.request(str(number), 1.0)
-        behaviour.response("one", str(number), f"/{number}", 401, 1.0)
-        behaviour.response("one", str(number), f"/{number}", 404, 1.0)
-    assert behaviour.counters()["behaviour_clients_forgotten"] == 901
 
 
 def test_numbers_in_a_path_are_variables() -> None:
@@ -68,10 +21,10 @@ def test_numbers_in_a_path_are_variables() -> None:
     assert place_of("GET", "h", "/item/12/edit") != place_of("POST", "h", "/item/12/edit")
 
 
-# --- anomaly, by the statistic alone and with river's trees beside it
-
 WORDS = ["red shoes", "garden chair", "tea", "winter jacket men", "usb cable 2m", "blue lamp", "coffee grinder", "x"]
+
 SEARCH = ("GET", "h", "/search")
+
 #: What is new at a place and yet nothing to tell of.
 DRIFT = {
     "long": "I am looking for a garden table that is not too heavy, for a small balcony; any ideas? " * 2,
@@ -82,7 +35,9 @@ DRIFT = {
     "click": "Cj0KCQiAgJa6BhCOARIsAMiL7V8dCkyvDOcT8xVQzkqJq3nGx0aFZkXo7o2uYb5bq0oJwGkZ8yJ5oUYaAhQfEALw",
     "paragraph": "The quick brown fox, he said, jumped over the lazy dog; it was late. " * 12,
 }
+
 _RANDOM = Random(1)
+
 #: What is wildly unlike anything asked there before, and matches no rule.
 WILD = {
     "brackets": "([{<" * 200,
