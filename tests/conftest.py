@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from lab.netns import Namespace
+from tests.default_files import DEFAULT_FILE
 
 # A timing never decides a test, and on a busy machine generated input can take its time.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,3 +52,12 @@ def make_host() -> Iterator[Callable[[str], Namespace]]:
     """Makes hosts; all are gone after the test."""
     with ExitStack() as stack:
         yield lambda name: stack.enter_context(Namespace(name))
+
+
+@pytest.fixture
+def config_dir(tmp_path: Path) -> Path:
+    """A directory with the default files, as the package installs them."""
+    (tmp_path / "dpi-dual").write_bytes(DEFAULT_FILE.read_bytes())
+    (tmp_path / "dpi-dual-secrets").write_bytes(DEFAULT_FILE.with_name("dpi-dual-secrets").read_bytes())
+    (tmp_path / "dpi-dual-secrets").chmod(0o600)
+    return tmp_path
