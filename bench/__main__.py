@@ -22,6 +22,8 @@ from bench.row import NotHere, Row
 
 #: Measurement → module; each has `measure() -> list[Row]`, and its docstring's first line says what it is.
 MEASUREMENTS = ("plugin", "ingest", "memory", "idle", "mirror", "correlation", "proxy", "waf", "overview")
+#: The same, but only when named: what they need is seldom there.
+ON_REQUEST = ("peers",)
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -93,13 +95,15 @@ def summary(name: str) -> str:
 def main() -> int:
     """Runs what the options ask for; the module's docstring has the exit statuses."""
     parser = argparse.ArgumentParser(prog="bench", description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("--row", nargs="+", choices=MEASUREMENTS, help="take only these measurements")
+    parser.add_argument("--row", nargs="+", choices=(*MEASUREMENTS, *ON_REQUEST), help="take only these measurements")
     parser.add_argument("--list", action="store_true", help="say what can be measured")
     parser.add_argument("--curves", nargs="*", metavar="CURVE", help="take the scaling curves (flows addresses events)")
     parser.add_argument("--record", action="store_true", help="put what is taken into docs/performance.md")
     options = parser.parse_args()
+    if options.record and set(options.row or ()) & set(ON_REQUEST):
+        parser.error("docs/peers.md is written by hand; --record is for what docs/performance.md has")
     if options.list:
-        for name in (*MEASUREMENTS, "curves"):
+        for name in (*MEASUREMENTS, *ON_REQUEST, "curves"):
             print(f"{name:12} {summary(name)}")
         return 0
     if options.curves is not None:

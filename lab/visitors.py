@@ -200,7 +200,7 @@ class Visitors:
         line: dict[str, Any] = {"kind": kind, "attack": attack, "ip": ip, "requests": 0, "refused": 0, "ok": True}
         line["forged"] = bool(lies)
         try:
-            for status in self._visit(ip, {"User-Agent": agent, **lies}, requests):
+            for status in self.visit(ip, {"User-Agent": agent, **lies}, requests):
                 line["requests"] += 1
                 line["refused"] += status in (403, 429)
                 if attack and status == 429:
@@ -211,7 +211,7 @@ class Visitors:
             line |= {"ok": False, "error": f"{type(error).__name__}: {error}"}
         return line | {"at": round(time.time(), 3), "seconds": round(time.monotonic() - started, 4)}
 
-    def _visit(self, ip: str, headers: dict[str, str], requests: Iterable[Sent]) -> Iterator[int]:
+    def visit(self, ip: str, headers: dict[str, str], requests: Iterable[Sent]) -> Iterator[int]:
         """Sends them over one connection that tells the name by SNI; yields the answers' statuses."""
         router = ROUTER_WAN6 if ":" in ip else ROUTER_WAN
         connection: http.client.HTTPConnection | None = None

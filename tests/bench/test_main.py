@@ -22,7 +22,7 @@ def test_the_list_names_every_measurement() -> None:
         [sys.executable, "-m", "bench", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     lines = dict(line.split(None, 1) for line in done.stdout.splitlines())
-    assert set(lines) == {*main.MEASUREMENTS, "curves"}
+    assert set(lines) == {*main.MEASUREMENTS, *main.ON_REQUEST, "curves"}
     assert all(len(said) > 20 for said in lines.values())
 
 

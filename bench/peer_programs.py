@@ -1,0 +1,154 @@
+"""The peers: what each needs installed, how it is started in the lab's router, and how what it found is read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from subprocess import Popen, TimeoutExpired
+from typing import Any
+
+from bench.peer_lab import PeerLab, PeerLabError, wait_for
+from lab.network import LAN_INTERFACE, LAN_NETWORKS
+
+#: Peer → what must be on PATH, and how to have it.
+PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "nlbwmon": (("nlbwmon", "nlbw"), "opkg install nlbwmon on OpenWrt; elsewhere built from its source"),
+    "ntopng": (("ntopng", "redis-server"), "apt-get install ntopng redis-server, or ntop's own packages"),
+    "suricata": (("suricata",), "apt-get install suricata suricata-update, then suricata-update"),
+    "crowdsec": (("crowdsec", "cscli"), "apt-get install crowdsec"),
+}
+
+#: Rules of tens of thousands of signatures take their time.
+START_S = 300.0
+
+
+def missing(name: str) -> str:
+    """Why this peer cannot be measured here, and what to do about it; empty if it can."""
+    programs, how = PROGRAMS[name]
+    lacking = [program for program in programs if shutil.which(program) is None]
+    return f"{' and '.join(lacking)}: not installed, {how}" if lacking else ""
+
+
+class Peer:
+    """One program, or two, in the router: `launch()` starts them, `stop()` ends them by their process ids."""
+
+    name = ""
+
+    def __init__(self, lab: PeerLab) -> None:
+        self.lab = lab
+        self.directory = lab.directory / self.name
+        self.directory.mkdir()
+        self.directory.chmod(0o777)  # who gives up being root still writes here
+        self.processes: list[Popen[Any]] = []
+        self._log = (self.directory / "said.log").open("ab")
+
+    def launch(self) -> None:
+        """Returns once it can be used."""
+        raise NotImplementedError
+
+    def start(self, *argv: str) -> Popen[Any]:
+        """Its /run is its own: none of it can be taken for the machine's."""
+        run = self.directory / "run"
+        run.mkdir(exist_ok=True)
+        own = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run && exec "$@"', str(run)]
+        process = self.lab.popen("router", [*own, *argv], stdout=self._log, stderr=self._log, cwd=self.directory)
+        self.processes.append(process)
+        return process
+
+    def wait(self, what: str, condition: Any) -> float:
+        """Until it is ready; raises PeerLabError with its last words if it ended instead."""
+
+        def ready() -> bool:
+            if any(process.poll() is not None for process in self.processes):
+                said = (self.directory / "said.log").read_text(errors="replace")
+                raise PeerLabError(f"{self.directory.name} ended: {said[-500:].strip()}")
+            return bool(condition())
+
+        return wait_for(what, ready, START_S)
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self.processes]
+
+    def stop(self) -> None:
+        """Asks each to end, the last started first; kills what does not."""
+        for process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(20)
+            except TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._log.close()
+
+
+# --- nlbwmon
+
+
+class Nlbwmon(Peer):
+    """As OpenWrt starts it: reads connection tracking every 30 s, and hears of connections that end."""
+
+    name = "nlbwmon"
+
+    def launch(self) -> None:
+        networks = [word for network in (*LAN_NETWORKS, "fe80::/10") for word in ("-s", network)]
+        self._protocols = self.directory / "protocols"
+        self._protocols.write_text("6 80 HTTP\n6 443 HTTPS\n17 53 DNS\n6 22 SSH\n")
+        self.start("nlbwmon", "-o", f"{self.directory}/db", "-p", str(self._protocols), *networks)
+        self.wait("nlbwmon to answer", self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            self.client_bytes()
+        except (PeerLabError, ValueError):
+            return False
+        return True
+
+    def client_bytes(self) -> dict[str, int]:
+        """By MAC address."""
+        enter = ["nsenter", f"--target={self.pids[0]}", "--mount", "--"]
+        said = self.lab.run("router", [*enter, "nlbw", "-p", str(self._protocols), "-c", "json", "-g", "mac"])
+        return nlbwmon_bytes(said)
+
+
+#: What nlbwmon writes for an address that no neighbour is known for.
+NO_MAC = "00:00:00:00:00:00"
+ETHERNET_BYTES = 14
+
+
+def nlbwmon_bytes(said: str) -> dict[str, int]:
+    """From its JSON: bytes as on the wire; what it counts is IP, so each packet's Ethernet header is added."""
+    answer = json.loads(said)
+    found = {}
+    for values in answer["data"]:
+        row = dict(zip(answer["columns"], values, strict=True))
+        packets = row["rx_pkts"] + row["tx_pkts"]
+        found[row["mac"]] = row["rx_bytes"] + row["tx_bytes"] + ETHERNET_BYTES * packets
+    return found
+
+
+# --- ntopng
+
+
+class Ntopng(Peer):
+    """The community edition on the LAN's bridge, offline, with a Redis of its own."""
+
+    PORT, REDIS_PORT = 3900, 6390
+
+    name = "ntopng"
+
+    def launch(self) -> None:
+        self.start("redis-server", "--port", str(self.REDIS_PORT), "--bind", "127.0.0.1", "--save", "")
+        networks = ",".join(LAN_NETWORKS)
+        options = ("-i", LAN_INTERFACE, "-r", f"127.0.0.1:{self.REDIS_PORT}", "-w", f"127.0.0.1:{self.PORT}")
+        options += ("-W", "0", "-d", str(self.directory / "data"), "-m", networks, "-l", "1", "-n", "3", "-s")
+        (self.directory / "data").mkdir()
+        self.start("ntopng", *options, "--community", "--offline")
+        self.wait("ntopng to answer", lambda: self._get("interface/data.lua", "ifid=0") is not None)
+
+    def _get(self, what: str, query: str) -> Any:
+        url = f"http://127.0.0.1:{self.PORT}/lua/rest/v2/get/{what}?{query}"
+        try:
+            return json.loads(self.lab.run("router", ["curl", "-s", "-m", "20", url]))["rsp"]
+        except (PeerLabError, ValueError, KeyError):
+            return None
