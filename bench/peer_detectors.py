@@ -137,7 +137,7 @@ def suricata_alerts(lines: Iterable[str]) -> list[Alert]:
             continue  # the last line is still being written
         if event.get("event_type") == "alert":
             what = event["alert"]
-            ip = event.get("xff") or event["src_ip"]
+            ip = event.get("xff") or event.get("src_ip", "")  # a frame that is no IP has none
             found.append(Alert(ip, event.get("in_iface", ""), what["signature"], what["severity"]))
     return found
 

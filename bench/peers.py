@@ -12,6 +12,7 @@ import os
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,6 +220,8 @@ def _suricata() -> list[Row]:
         ours = _our_alerts(lab)
         plain = {alert.ip for alert in grave if alert.interface == "lo"}
         hidden = {alert.ip for alert in grave if alert.interface != "lo"}
+        rules = Counter(alert.rule for alert in grave if alert.interface == "lo")
+        _say(f"{len(rules)} rules of Suricata's hit: " + "; ".join(f"{n} {rule}" for rule, n in rules.most_common(6)))
         _say(f"not seen by us: {unseen(lines, ours)}")
         _say(f"not seen by Suricata where requests are plain: {unseen(lines, plain)}")
         rows = _waf_rows("Suricata on the WAN", seen(lines, ours), seen(lines, hidden))

@@ -16,8 +16,13 @@ def _event(**more: object) -> str:
 
 def test_suricata_s_alerts_belong_to_who_is_told_in_x_forwarded_for() -> None:
     lines = [_event(xff="192.0.2.100"), _event(src_ip="192.0.2.101", in_iface="wan"), '{"event_type": "tls"}', '{"ev']
+    lines.append(json.dumps({"event_type": "alert", "alert": {"signature": "no IP", "severity": 3}}))
     rule = "ET WEB_SERVER something"
-    assert suricata_alerts(lines) == [Alert("192.0.2.100", "lo", rule, 1), Alert("192.0.2.101", "wan", rule, 1)]
+    assert suricata_alerts(lines) == [
+        Alert("192.0.2.100", "lo", rule, 1),
+        Alert("192.0.2.101", "wan", rule, 1),
+        Alert("", "", "no IP", 3),
+    ]
 
 
 def test_crowdsec_s_first_decision_on_an_address_counts(tmp_path: Path) -> None:

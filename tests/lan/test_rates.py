@@ -80,12 +80,16 @@ def test_after_an_incomplete_dump_unknown_connections_are_no_growth(
     assert rates(accounting, PHONE) == (0, 8000)
 
 
-def test_counters_that_fell_are_no_growth(accounting: LanAccounting, make_flow: Callable[..., Flow]) -> None:
+def test_counters_that_somebody_emptied_hold_what_came_since(
+    accounting: LanAccounting, make_flow: Callable[..., Flow]
+) -> None:
     two_clients(accounting, make_flow)
     meter = RateMeter()
     meter.from_conntrack(table(connection(1000, 1000)), accounting.clients, 1.0)
-    meter.from_conntrack(table(connection(5, 5)), accounting.clients, 2.0)
-    assert rates(accounting, PHONE) == (0, 0)
+    meter.from_conntrack(table(connection(5, 50)), accounting.clients, 2.0)
+    assert rates(accounting, PHONE) == (40_000, 4_000)
+    meter.from_conntrack(table(connection(6, 50)), accounting.clients, 3.0)
+    assert rates(accounting, PHONE) == (0, 800)
 
 
 def test_an_agents_ticks(

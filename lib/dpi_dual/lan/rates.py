@@ -54,10 +54,12 @@ class RateMeter:
             before = last.get(key, 0 if self._complete else -1)
             if not compare or before < 0:
                 continue
-            sent -= before >> 64
-            answered -= before & 0xFFFFFFFFFFFFFFFF
-            if sent < 0 or answered < 0:  # the kernel began to count anew
-                continue
+            sent_before, answered_before = before >> 64, before & 0xFFFFFFFFFFFFFFFF
+            # Counters fall where another program empties them as it reads them (nlbwmon does, every 30 s): then what
+            # they hold has come since.
+            if sent >= sent_before and answered >= answered_before:
+                sent -= sent_before
+                answered -= answered_before
             for client, received, gave in ((sender, answered, sent), (receiver, sent, answered)):
                 if client is not None:
                     rate = rates.setdefault(client, [0, 0])
