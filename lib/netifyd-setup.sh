@@ -93,26 +93,31 @@ option_is_set() {
 		END { exit !found }'
 }
 
-apply_conf() {
+# block: what netifyd.conf lacks of what we want of it, as sections of their own.
+block() {
 	local entry section option
-	[ -f "$CONF" ] || return 0
-	grep -q "^$BEGIN" "$CONF" && return 0
-	# No updates over the internet, no caches written to flash.
-	for entry in netify_api:enable_updates=no flow_hash_cache:save=volatile dns_hint_cache:save=volatile; do
+	# No updates over the internet, no caches written to flash. And flows of a protocol that netifyd does not know are to
+	# be told like all others: without that it gives their bytes, but never says whose they are.
+	for entry in netify_api:enable_updates=no flow_hash_cache:save=volatile dns_hint_cache:save=volatile \
+		socket:dump_unknown_flows=yes; do
 		section=${entry%%:*}
 		option=${entry#*:}
 		option_is_set "$section" "${option%%=*}" || printf '\n[%s]\n%s\n' "$section" "${option%%=*} = ${option#*=}"
-	done >"$CONF.dpi-dual"
-	if [ -s "$CONF.dpi-dual" ]; then
-		{
-			echo "$BEGIN"
-			sed 1d "$CONF.dpi-dual"
-			echo "$END"
-		} >>"$CONF"
-		say "no updates over the internet and no caches on flash from now on ($CONF, where its owner said nothing)"
-		changed=1
-	fi
-	rm -f "$CONF.dpi-dual"
+	done
+}
+
+apply_conf() {
+	local wanted
+	[ -f "$CONF" ] || return 0
+	wanted=$(block)
+	[ -z "$wanted" ] || wanted="$BEGIN
+${wanted#?}
+$END"
+	[ "$wanted" != "$(sed -n "/^$BEGIN/,/^$END/p" "$CONF")" ] || return 0
+	sed -i "/^$BEGIN/,/^$END/d" "$CONF"
+	[ -z "$wanted" ] || echo "$wanted" >>"$CONF"
+	say "no updates over the internet, no caches on flash, flows of unknown protocols too ($CONF, where its owner said nothing)"
+	changed=1
 }
 
 undo() {

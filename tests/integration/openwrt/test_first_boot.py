@@ -128,6 +128,7 @@ def test_netifyd_at_its_defaults_watches_ours_and_phones_nobody(box: Router) -> 
     assert conf.startswith(CONF)
     assert "[netify_api]\nenable_updates = no" in conf
     assert conf.count("save = volatile") == 2
+    assert "[socket]\ndump_unknown_flows = yes" in conf
     assert "captures tap0 br-lan from now on" in box.log()
 
 
@@ -162,6 +163,16 @@ def test_what_the_owner_wrote_into_netifyd_conf_stays(box: Router) -> None:
     assert conf.startswith(own)
     assert "enable_updates = no" not in conf
     assert conf.count("save = volatile") == 1
+
+
+def test_a_block_of_an_earlier_version_is_brought_up_to_date(box: Router) -> None:
+    _boot(box)
+    now = box.run("cat", "/etc/netifyd.conf")
+    box.write("/etc/netifyd.conf", now.replace("\n[socket]\ndump_unknown_flows = yes\n", "") + "[watches]\n")
+    box.run("/usr/lib/dpi-dual/netifyd-setup.sh", "apply")
+    assert box.run("cat", "/etc/netifyd.conf") == CONF + "[watches]\n" + now.removeprefix(CONF)
+    box.run("/usr/lib/dpi-dual/netifyd-setup.sh", "undo")
+    assert box.run("cat", "/etc/netifyd.conf") == CONF + "[watches]\n"
 
 
 def test_what_the_owner_added_later_survives_the_undoing(box: Router) -> None:
