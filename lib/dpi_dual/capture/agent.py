@@ -22,8 +22,9 @@ CHUNK = 65536
 #: netifyd speaks at least every 15 s.
 SILENCE_S = 45.0
 
-#: Waits between attempts, in seconds: a restarting agent is back at once, a missing one is not worth much.
-BACKOFF_S = (0.2, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+#: Waits between attempts, in seconds. netifyd never tells again of a flow that began before we were connected, so the
+#: time between its start and our connection is lost; procd starts it again 5 s after a crash.
+BACKOFF_S = (*[0.25] * 60, *[1.0] * 60, 5.0)
 
 #: A connection that lasted so long was a good one: the next wait is the first of `BACKOFF_S` again.
 GOOD_CONNECTION_S = 5.0
