@@ -36,3 +36,13 @@ def test_the_spool_file_does_not_grow(folder: int, buffer_dir: Path) -> None:
         spool.acknowledge(spool.add({"id": str(number), "text": "x" * 200}))
     spool.close()
     assert (buffer_dir / "spool.bin").stat().st_size < 300_000
+
+
+def test_a_spool_that_cannot_be_read_is_counted(folder: int) -> None:
+    spool = Spool(folder, Seal(KEY))
+    spool.add({"id": "told-to-nobody"})
+    spool.close()
+    assert spool.counters()["spool_unreadable"] == 0
+    other = Spool(folder, Seal(new_key()))
+    assert (len(other), other.counters()["spool_unreadable"]) == (0, 1)
+    other.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import struct
@@ -44,14 +43,19 @@ class Spool:
         self.acknowledged = 0
         self._dropped = 0
         self._unwritten = 0
+        self._unreadable = 0
         self._load()
 
     def __len__(self) -> int:
         return len(self._events)
 
     def counters(self) -> dict[str, int]:
-        """Events that found no place, and those a restart would lose."""
-        return {"spool_dropped": self._dropped, "spool_not_stored": self._unwritten}
+        """Events that found no place, those a restart would lose, and spools of before that could not be read."""
+        return {
+            "spool_dropped": self._dropped,
+            "spool_not_stored": self._unwritten,
+            "spool_unreadable": self._unreadable,
+        }
 
     def add(self, event: dict[str, Any]) -> int:
         """Keeps an event until it is acknowledged; the oldest goes if there is no room."""
@@ -130,18 +134,23 @@ class Spool:
         self._size = len(data)
 
     def _load(self) -> None:
-        with contextlib.suppress(
-            FileNotFoundError, SealError, WireError, KeyError, TypeError, ValueError, OverflowError
-        ):
-            data = disk.read_from(self._folder, NAME, 2 * MAX_FILE)
-            at = 0
-            while at + _LENGTH.size <= len(data):
-                (length,) = _LENGTH.unpack_from(data, at)
-                at += _LENGTH.size + length
-                if at > len(data):
-                    break
-                self._take(decode_frame(self._seal.open(data[at - length : at], _PURPOSE))[0])
+        try:
+            self._read(disk.read_from(self._folder, NAME, 2 * MAX_FILE))
+        except FileNotFoundError:
+            pass  # there was no spool before this one
+        except (SealError, WireError, KeyError, TypeError, ValueError, OverflowError):
+            # Another key, or a damaged file: what had not been told is lost, which somebody should know.
+            self._unreadable += 1
         self._compact()
+
+    def _read(self, data: bytes) -> None:
+        at = 0
+        while at + _LENGTH.size <= len(data):
+            (length,) = _LENGTH.unpack_from(data, at)
+            at += _LENGTH.size + length
+            if at > len(data):
+                break
+            self._take(decode_frame(self._seal.open(data[at - length : at], _PURPOSE))[0])
 
     def _take(self, head: dict[str, Any]) -> None:
         if isinstance(head.get("stream"), str):
