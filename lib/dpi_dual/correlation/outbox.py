@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from dpi_dual.correlation.bus import IDLE_S, Bus, find_ubus
+from dpi_dual.http_post import post_all
 from dpi_dual.model import Problem
-from dpi_dual.post import post_all
 
 QUEUED = 200
 #: Notifications that one process posts.

@@ -14,8 +14,8 @@ from dpi_dual.export import eve, influx, prometheus
 from dpi_dual.export.figures import families
 from dpi_dual.export.mqtt import Mqtt
 from dpi_dual.export.spool import Spool
+from dpi_dual.http_post import post_all
 from dpi_dual.model import Flow, Problem
-from dpi_dual.post import post_all
 from dpi_dual.settings import Export, ExportSecrets
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dpi_dual.post import post_all
+from dpi_dual.http_post import post_all
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ async def post_all(url: str, headers: dict[str, str], bodies: list[str], timeout
     complaint = b""
     try:
         _, out, complaint = await run_process(
-            own_program("dpi_dual.post_process"), json.dumps(job).encode("ascii"), PROCESS_TIMEOUT_S
+            own_program("dpi_dual.http_post_process"), json.dumps(job).encode("ascii"), PROCESS_TIMEOUT_S
         )
         answer = json.loads(out)
         return int(answer["taken"]), str(answer["failure"])
