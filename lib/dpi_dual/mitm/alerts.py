@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,6 +93,36 @@ def checked(given: Any, now: float) -> Alert | None:
         if isinstance(rules, list)
         else [],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a page of alerts is narrowed to; empty means any."""
+
+    id: str = ""
+    """Of the alert or of its request: one request may have several alerts."""
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None
+    category: str = ""
+    rule: str = ""
+    host: str = ""
+    min_score: int = 0
+    blocked: bool | None = None
+    since: float = 0.0
+    until: float = 0.0
+
+    def fits(self, alert: Alert) -> bool:
+        """Is it one of these?"""
+        return (
+            (not self.id or self.id in (alert["id"], alert["request_id"]))
+            and (self.network is None or ipaddress.ip_address(alert["client_ip"]) in self.network)
+            and (not self.category or self.category in alert["categories"])
+            and (not self.rule or self.rule == alert["rule"] or any(self.rule == one["rule"] for one in alert["rules"]))
+            and (not self.host or self.host.lower() == alert["host"].lower())
+            and alert["threat_score"] >= self.min_score
+            and (self.blocked is None or alert["blocked"] is self.blocked)
+            and alert["at"] >= self.since
+            and (not self.until or alert["at"] <= self.until)
+        )
 
 
 class Alerts:
@@ -199,23 +230,33 @@ class Alerts:
         for (text,) in self._db.execute("SELECT alert FROM mitm_alerts ORDER BY n"):
             yield text
 
-    def page(self, limit: int = 50, before: str = "") -> dict[str, Any]:
-        """Alerts, newest first."""
+    def page(self, limit: int = 50, before: str = "", wanted: Wanted | None = None) -> dict[str, Any]:
+        """Alerts, newest first, and how many there are of those that are wanted."""
         if before and not (before.isascii() and before.isdigit() and len(before) < 19):
             raise QueryError("bad_page", "`before` must be the `next` of the page before it")
         mark = int(before) if before else 1 << 62
-        rows = self._db.execute(
-            "SELECT n, alert FROM mitm_alerts WHERE n < ? ORDER BY n DESC LIMIT ?", (mark, limit + 1)
-        )
+        narrowed = wanted is not None and wanted != Wanted()
         shown: list[Alert] = []
-        answer: dict[str, Any] = {"alerts": shown, "total": self.total()}
+        answer: dict[str, Any] = {"alerts": shown, "total": 0 if narrowed else self.total()}
+        # There are `KEPT` of them at most: reading all is quicker than an index for each filter is to keep.
+        rows = self._db.execute(
+            "SELECT n, alert FROM mitm_alerts WHERE n < ? ORDER BY n DESC LIMIT ?",
+            (1 << 62, KEPT) if narrowed else (mark, limit + 1),
+        )
         size = last = 0
         for number, text in rows:
+            alert = json.loads(text)
+            if wanted is not None and narrowed:
+                if not wanted.fits(alert):
+                    continue
+                answer["total"] += 1
+            if number >= mark or "next" in answer:
+                continue
             size += len(text) + 1
             if len(shown) == limit or (shown and size > PAGE_BYTES):
                 answer["next"] = str(last)
-                break
-            shown.append(json.loads(text))
+                continue
+            shown.append(alert)
             last = number
         return answer
 

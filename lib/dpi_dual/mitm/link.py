@@ -20,7 +20,7 @@ from typing import Any
 
 from dpi_dual.errors import QueryError
 from dpi_dual.mitm import policy as policies
-from dpi_dual.mitm.alerts import Alert, Alerts
+from dpi_dual.mitm.alerts import Alert, Alerts, Wanted
 from dpi_dual.mitm.analyser_figures import AnalyserFigures
 from dpi_dual.mitm.wire import MAX_LINE, SOCKET, WireError, decode_line, encode_line
 from dpi_dual.model import Problem
@@ -257,9 +257,9 @@ class MitmLink:
             "replays": list(self._replays),
         }
 
-    def alerts(self, limit: int = 50, before: str = "") -> dict[str, Any]:
+    def alerts(self, limit: int = 50, before: str = "", wanted: Wanted | None = None) -> dict[str, Any]:
         """The answer of `dpi.status alerts`: newest first."""
-        return self.store.page(limit, before)
+        return self.store.page(limit, before, wanted)
 
     async def replay(self, **params: Any) -> dict[str, Any]:
         """The answer of `dpi.status replay`: id or ip, limit, exclusions, rules, active, force. Raises QueryError."""

@@ -7,8 +7,10 @@ import platform
 from typing import Any
 
 from dpi_dual import __version__
+from dpi_dual.correlation.actors import parse_network
 from dpi_dual.engine.service import Engine
 from dpi_dual.errors import QueryError
+from dpi_dual.mitm.alerts import Wanted
 
 Answer = dict[str, Any]
 
@@ -53,8 +55,8 @@ def buffer(engine: Engine) -> Answer:
     return engine.mitm.buffer()
 
 
-def alerts(engine: Engine, limit: int, before: str = "") -> Answer:
-    return engine.mitm.alerts(limit, before)
+def alerts(engine: Engine, limit: int, before: str = "", ip: str = "", **filters: Any) -> Answer:
+    return engine.mitm.alerts(limit, before, Wanted(network=parse_network(ip) if ip else None, **filters))
 
 
 async def replay(engine: Engine, **wanted: Any) -> Answer:

@@ -223,6 +223,20 @@ def test_address_is_looked_up_and_recorded_after_a_question(visit: Visit, house:
     expect(page.locator("[data-part=threats]")).to_contain_text("<b>seen</b>")
 
 
+def test_a_refused_request_is_found_by_the_reference_number_of_its_page(visit: Visit, house: Household) -> None:
+    alert = house.engine.call("dpi.status", "alerts", ip=ATTACKER)["alerts"][0]
+    page = opened(visit)
+    box = page.locator("[data-part=lookup]")
+    box.get_by_label("Address").fill(f" {alert['request_id'].upper()} ")
+    box.get_by_role("button", name="Look up").click()
+    expect(box.locator("h4").first).to_contain_text(ATTACKER)
+    expect(box).to_contain_text(f"{alert['method']} {alert['host']}{alert['path']}")
+    expect(box).to_contain_text(alert["rule"])
+    box.get_by_label("Address").fill("00000000deadbeef")
+    box.get_by_role("button", name="Look up").click()
+    expect(box).to_contain_text("No alert has this reference number")
+
+
 def _about(house: Household, ip: str) -> int:
     total: int = house.engine.call("dpi.correlator", "timeline", ip=ip)["total"]
     return total

@@ -6,6 +6,7 @@
 
 /*
  * The box that takes an address: what is known about it, and an entry by hand of what it did.
+ * It takes the reference number of a refused request, too: what the request was, whose, and why it was refused.
  *
  *   create({ done() }) -> { node }     done: something was recorded
  */
@@ -42,6 +43,22 @@ const known = (ip, answer) => {
 	]);
 };
 
+/* As a block page shows it; no address looks like it. */
+const REFERENCE = /^[0-9a-f]{16}(-[a-z-]+)?$/;
+
+/* The alerts of one request. */
+const told = alerts => alerts.map(alert => E('div', {}, [
+	E('h4', {}, [ tables.event(alert.event), ' · ', tables.wire(alert.client_ip, 64) ]),
+	E('dl', { 'class': 'dpi-figures' }, [
+		[ _('Time'), E('span', { 'title': tables.time(alert.at) }, [ tables.age(alert.at) ]) ],
+		[ _('Request'), tables.wire(`${alert.method} ${alert.host}${alert.path}`, 160) ],
+		[ _('Score'), tables.score(alert.threat_score) ],
+		[ _('Blocked'), alert.blocked ? tables.badge(_('blocked'), 'error') : _('no') ],
+		[ _('Rule'), E('span', {}, (alert.rules ?? []).flatMap(rule => [ tables.wire([ rule.rule, rule.place ].filter(Boolean).join(' · '), 120), E('br') ])) ]
+	].flatMap(([ label, value ]) => [ E('dt', {}, [ label ]), E('dd', {}, [ value ]) ])),
+	E('p', {}, [ link(_('All that was correlated about it'), 'admin/secubox/dpi-dual/timeline', { ip: alert.client_ip }) ])
+]));
+
 const create = options => {
 	const writes = dpi.may_write();
 	const field = (label, input) => E('label', { 'class': 'dpi-field' }, [ E('span', {}, [ label ]), input ]);
@@ -66,6 +83,11 @@ const create = options => {
 		const wanted = ip.value.trim();
 		if (!ip.reportValidity())
 			return;
+		if (REFERENCE.test(wanted.toLowerCase())) {
+			const found = await busy(dpi.status.alerts({ id: wanted.toLowerCase(), limit: 5 }));
+			return dpi.failed(found) ? sorry(found) : found.alerts.length ? show(...told(found.alerts))
+				: show(E('p', { 'class': 'dpi-quiet' }, [ _('No alert has this reference number; the newest thousand are kept.') ]));
+		}
 		const answer = await busy(dpi.correlator.context({ ip: wanted }));
 		dpi.failed(answer) ? sorry(answer) : show(known(wanted, answer));
 	};
@@ -100,7 +122,7 @@ const create = options => {
 		return buttons[buttons.length - 1];
 	};
 	const form = E('form', { 'class': 'dpi-form', 'submit': ev => { ev.preventDefault(); look(); } }, [
-		field(_('Address'), ip), button(_('Look up'), 'cbi-button-action', look),
+		field(_('Address or reference number'), ip), button(_('Look up'), 'cbi-button-action', look),
 		...(writes ? [ field(_('What it did'), type), field(_('Reason'), reason), button(_('Record and correlate'), 'cbi-button-neutral', record) ] : [])
 	]);
 

@@ -33,7 +33,7 @@ const status = {
 	status: method('dpi.status', 'status'),
 	flows: method('dpi.status', 'flows', [ 'limit', 'before', 'state', 'protocol', 'ip' ]),
 	buffer: method('dpi.status', 'buffer'),
-	alerts: method('dpi.status', 'alerts', [ 'limit', 'before' ]),
+	alerts: method('dpi.status', 'alerts', [ 'limit', 'before', 'id', 'ip', 'category', 'rule', 'host', 'min_score', 'blocked', 'since', 'until' ]),
 	replay: method('dpi.status', 'replay', [ 'id', 'ip', 'limit', 'exclusions', 'rules', 'active', 'force' ]),
 	mirror: method('dpi.status', 'mirror'),
 	mirror_start: method('dpi.status', 'mirror_start'),
