@@ -33,8 +33,12 @@ def add_body(collector: Collector, content_type: str, body: str) -> None:
             if "json" in declared:
                 collector.malformed.add("json")
             _add_text(collector, body)
-    elif "xml" in declared or start[:1] == "<":
+    elif "xml" in declared or start[:5] == "<?xml":
         _add_xml(collector, body)
+    elif start[:1] == "<":
+        # Nobody said what this is: a document to one application, text to another.
+        _add_xml(collector, body)
+        collector.add("body", "", body)
     elif "json" in declared:
         if not _add_json(collector, body):
             collector.malformed.add("json")

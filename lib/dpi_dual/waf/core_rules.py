@@ -245,11 +245,14 @@ _WEAK = {
     941160: 2,
     941180: 18,
     941210: 20,
+    941260: 18,
+    941270: 20,
     941310: 5,
     941320: 5,
     941370: 20,
     942140: 20,
     942151: 20,
+    942170: 20,
     942190: 18,
     942220: 5,
     942230: 8,
@@ -267,12 +270,13 @@ _FORM_SCORE = 4
 _ASKED_SCORE, _SUPPORT_SCORE = 20, 4
 
 #: 942100 reports libinjection's fingerprint: with union, a statement, a comment or a semicolon it is SQL, with a string
-#: it may be, and of numbers, names, functions and logic alone it is any search box's text.
+#: it may be, and of numbers, names, functions and logic alone it is any search box's text;
+#: a name and two hyphens are a dash.
 _LIBINJECTION = 942100
 
 
 def _fingerprint_score(fingerprint: str) -> int:
-    if any(letter in fingerprint for letter in "UEcTX;"):
+    if fingerprint != "nc" and any(letter in fingerprint for letter in "UEcTX;"):
         return 33
     return 22 if "s" in fingerprint else 12
 

@@ -25,15 +25,25 @@ _SUPPORT = 20
 
 
 def _supported(hits: list[Hit], strict: frozenset[str]) -> list[Hit]:
-    """`hits` with what the stricter rules say as mere support, one of them a place: they often see one thing twice."""
-    best: dict[str, Hit] = {}
-    for hit in hits:
-        if hit.rule in strict and (hit.place not in best or hit.score > best[hit.place].score):
-            best[hit.place] = hit
-    return [
-        replace(hit, score=min(hit.score, _SUPPORT) if hit is best[hit.place] else 0) if hit.rule in strict else hit
-        for hit in hits
-    ]
+    """`hits` with what says one thing twice counted once: the strongest of a place is what counts.
+
+    That is so of the stricter rules, which are mere support, and of weak signs of markup: that there is a tag.
+    """
+    capped = [replace(hit, score=min(hit.score, _SUPPORT)) if hit.rule in strict else hit for hit in hits]
+    best: dict[tuple[str, bool], Hit] = {}
+    for hit in capped:
+        for key in _groups(hit, strict):
+            if key not in best or hit.score > best[key].score:
+                best[key] = hit
+    return [hit if all(best[key] is hit for key in _groups(hit, strict)) else replace(hit, score=0) for hit in capped]
+
+
+def _groups(hit: Hit, strict: frozenset[str]) -> list[tuple[str, bool]]:
+    """Of which signs that repeat each other this is one."""
+    found = [(hit.place.lower(), True)] if hit.rule in strict else []
+    if hit.category == "xss" and hit.score < ALERT_THRESHOLD:
+        found.append((hit.place.lower(), False))
+    return found
 
 
 class BuiltinDeepRules:

@@ -16,7 +16,7 @@ from dpi_dual.waf.verdict import ALERT_THRESHOLD, BLOCK_THRESHOLD, Hit, Verdict,
 #: Phrases of every browser's name that read as SQL.
 _BROWSER_WORDS = re.compile(r"\blike (?:gecko|mac os x)\b")
 _SQL_IN_HEADER = re.compile(
-    r"['\"]|\bselect\b|sleep|waitfor|\b(?:or|and)\s\S{1,20}\s?[=<>]|\bwhere\s|\bunion\s|[\d(]\s?=\s?[\d(]"
+    r"['\"]|\bselect\b|sleep|waitfor|\b(?:or|and)\s\S{1,20}\s?[=<>]|\bwhere\s|\bunion\s|[\d(]\s?=\s?[\d(]|\border\s+by\s|\|\|"
 )
 
 #: A value of these characters alone can only match the few rules that are marked `quiet`, or read as SQL.
@@ -152,7 +152,8 @@ class QuickRules:
             _try(rule, value, found)
         if kind in _NO_LANGUAGE:
             return
-        if sqli.worth_a_look(text) and (kind != "headers" or _SQL_IN_HEADER.search(text)):
+        known = kind == "headers" and field.name in _COMMON_HEADERS
+        if sqli.worth_a_look(text) and (not known or _SQL_IN_HEADER.search(text)):
             self._sql(value, found)
         if xss.worth_a_look(text):
             self._xss(value, found)

@@ -225,4 +225,5 @@ def _add_target(collector: Collector, target: str) -> None:
         # Markup and addresses have slashes of their own.
         collector.add("segment", "", decoded.lstrip("/"))
     if query:
-        add_pairs(collector, query.partition("#")[0] if "#" in query else query, "query")
+        # No browser sends a fragment; what stands behind `#` here is part of what the application gets.
+        add_pairs(collector, query, "query")
