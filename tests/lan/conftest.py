@@ -22,8 +22,7 @@ from dpi_dual.lan.protocols import ProtocolTable
 from dpi_dual.lan.stream import LanStream
 from dpi_dual.model import Flow, Problem
 from dpi_dual.settings import Settings
-
-PHONE, LAPTOP, ROUTER = "02:00:00:00:00:0a", "00:11:22:33:44:0b", "00:11:22:33:44:01"
+from tests.lan.household import LAPTOP, PHONE, ROUTER
 
 
 @dataclass

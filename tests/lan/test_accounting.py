@@ -16,10 +16,7 @@ from dpi_dual.lan.ends import Neighbourhood
 from dpi_dual.lan.kinds import MAX_KINDS
 from dpi_dual.lan.protocols import ProtocolTable
 from dpi_dual.model import Flow
-
-PHONE, LAPTOP, ROUTER = "02:00:00:00:00:0a", "00:11:22:33:44:0b", "00:11:22:33:44:01"
-Make = Callable[..., Flow]
-Count = Callable[..., None]
+from tests.lan.household import LAPTOP, PHONE, ROUTER, Count, Make
 
 
 def figures(accounting: LanAccounting, mac: str) -> tuple[int, int, int, int, int]:

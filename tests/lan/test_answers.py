@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from dpi_dual.capture.conntrack import Connection, Table
+from dpi_dual.capture.conntrack import Table
 from dpi_dual.errors import QueryError
 from dpi_dual.lan.stream import LanStream
-from dpi_dual.model import Flow
-
-PHONE, LAPTOP = "02:00:00:00:00:0a", "00:11:22:33:44:0b"
-Make = Callable[..., Flow]
-Count = Callable[..., None]
-
-
-def browse(stream: LanStream, make_flow: Make, count: Count, **fields: object) -> Flow:
-    flow = make_flow(**fields)
-    stream.accounting.flow_started(flow)
-    count(stream.accounting, flow, local=100, other=1000)
-    return flow
-
-
-def connection(sent: int, answered: int) -> Connection:
-    return Connection(4, 6, "192.168.1.10", 40000, "198.51.100.10", 443, "198.51.100.10", 443, "203.0.113.2", 40000,
-                      sent, sent * 100, answered, answered * 100, 1, 0, 1, 3)  # fmt: skip
+from tests.lan.household import LAPTOP, PHONE, Count, Make, browse, connection
 
 
 def test_lists_and_one_client(stream: LanStream, make_flow: Make, count: Count) -> None:

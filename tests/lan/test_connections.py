@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from dpi_dual.lan.connections import flow_key, identity, lan_view, on_wire, protocol_of
 from dpi_dual.lan.ends import Neighbourhood
-from dpi_dual.model import Flow
-from tests.lan.masquerade import connection
-
-Make = Callable[..., Flow]
+from tests.lan.household import Make, connection
 
 
 @pytest.mark.parametrize(

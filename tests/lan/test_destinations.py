@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from dpi_dual.lan.destinations import IDLE_S, MAX_CLIENTS_EACH, Destination, DestinationTable
-from dpi_dual.model import Flow
-
-Make = Callable[..., Flow]
+from tests.lan.household import Make
 
 
 def make(table: DestinationTable, ip: str = "198.51.100.10", at: float = 1.0, port: int = 443) -> Destination:

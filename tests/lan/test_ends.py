@@ -8,8 +8,7 @@ import pytest
 
 from dpi_dual.lan.ends import Ends, Neighbourhood, ends_of, is_group_address, is_random_mac, is_station
 from dpi_dual.model import Flow
-
-PHONE, LAPTOP, ROUTER = "02:00:00:00:00:0a", "00:11:22:33:44:0b", "00:11:22:33:44:01"
+from tests.lan.household import LAPTOP, PHONE, ROUTER
 
 HOME = Neighbourhood(
     macs={"192.168.1.10": PHONE, "192.168.1.11": LAPTOP},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,12 +10,7 @@ from dpi_dual.capture.conntrack import Connection, Table
 from dpi_dual.lan.accounting import LanAccounting
 from dpi_dual.lan.ends import Neighbourhood
 from dpi_dual.lan.fallback import CREDIT_S, ConntrackFallback
-from dpi_dual.model import Flow
-from tests.lan.masquerade import connection
-
-PHONE, LAPTOP, ROUTER = "02:00:00:00:00:0a", "00:11:22:33:44:0b", "00:11:22:33:44:01"
-Make = Callable[..., Flow]
-Count = Callable[..., None]
+from tests.lan.household import LAPTOP, PHONE, ROUTER, Count, Make, connection
 
 
 def table(*connections: Connection, interrupted: bool = False, left_out: int = 0) -> Table:

@@ -10,8 +10,7 @@ from dpi_dual.capture.conntrack import Connection, Table
 from dpi_dual.lan.accounting import LanAccounting
 from dpi_dual.lan.rates import InterfaceMeter, RateMeter
 from dpi_dual.model import Flow
-
-PHONE, LAPTOP = "02:00:00:00:00:0a", "00:11:22:33:44:0b"
+from tests.lan.household import LAPTOP, PHONE
 
 
 def connection(sent: int, answered: int, number: int = 1, src: str = "192.168.1.10", **fields: Any) -> Connection:

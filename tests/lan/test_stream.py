@@ -6,33 +6,16 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dpi_dual.capture.agent import AgentClient
-from dpi_dual.capture.conntrack import Connection, Table
+from dpi_dual.capture.conntrack import Table
 from dpi_dual.lan.ends import Neighbourhood
 from dpi_dual.lan.stream import FLUSH_S, LanStream
-from dpi_dual.model import Flow
 from dpi_dual.settings import Settings
-
-PHONE, LAPTOP, ROUTER = "02:00:00:00:00:0a", "00:11:22:33:44:0b", "00:11:22:33:44:01"
-Make = Callable[..., Flow]
-Count = Callable[..., None]
-
-
-def browse(stream: LanStream, make_flow: Make, count: Count, **fields: object) -> Flow:
-    flow = make_flow(**fields)
-    stream.accounting.flow_started(flow)
-    count(stream.accounting, flow, local=100, other=1000)
-    return flow
-
-
-def connection(sent: int, answered: int) -> Connection:
-    return Connection(4, 6, "192.168.1.10", 40000, "198.51.100.10", 443, "198.51.100.10", 443, "203.0.113.2", 40000,
-                      sent, sent * 100, answered, answered * 100, 1, 0, 1, 3)  # fmt: skip
+from tests.lan.household import PHONE, Count, Make, browse, connection
 
 
 def test_files_have_the_keys_that_others_read(
