@@ -11,6 +11,8 @@ from dpi_dual.capture.tallies import TrackedFlow
 from dpi_dual.correlation.flow_watch import EVENTS_AT_ONCE
 from tests.correlation.scene import ATTACKER, PHONE, PHONE_IP, WAN, Scene
 
+ROUTER = "192.168.1.1"
+
 OUT: dict[str, Any] = {
     "local_ip": PHONE_IP,
     "local_mac": PHONE,
@@ -40,6 +42,38 @@ def test_the_opener_of_a_risky_flow_is_its_actor(scene: Scene) -> None:
     (record,) = scene.records()
     assert (record["actor"], record["peer"], record["rule"]) == (PHONE, ATTACKER, "risk:suspicious_dga_domain")
     assert record["context"]["dpi_flows"][0]["community_id"] == record["community_id"]
+
+
+def test_a_name_asked_of_the_router_is_told_of_the_client_that_asked(scene: Scene) -> None:
+    """As netifyd shows a client's query to the router on br-lan: the router is the local end, the client the other."""
+    asked: dict[str, Any] = {
+        "local_ip": ROUTER,
+        "local_port": 53,
+        "local_mac": "02:00:00:00:00:01",
+        "other_ip": PHONE_IP,
+        "other_port": 40_000,
+        "other_mac": PHONE,
+        "other_type": "local",
+        "local_origin": False,
+        "ip_protocol": 17,
+        "protocol": "DNS",
+        "risks": (27, 46),
+        "risk_namespace": "netify",
+        "hostname": "qzxwvkjhgfdrtplmnbvc.example",
+    }
+    scene.flow(scene.lan.table, key="asked", **asked)
+    scene.flow(scene.lan.table, key="else", **{**asked, "risks": (3,)})
+    scene.flow(scene.lan.table, key="web", **{**asked, "protocol": "HTTP", "local_port": 80})
+    scene.flow(scene.lan.table, key="own", **{**asked, "other_ip": ROUTER})
+    (record,) = scene.records()
+    assert (record["actor"], record["peer"], record["rule"]) == (PHONE, ROUTER, "risk:suspicious_dga_domain")
+    assert "qzxwvkjhgfdrtplmnbvc.example" in record["reason"]
+    other_way = {"local_ip": PHONE_IP, "local_mac": PHONE, "local_port": 40_001, "local_origin": True}
+    scene.flow(
+        scene.lan.table, key="way", **{**asked, **other_way, "other_ip": ROUTER, "other_port": 53, "other_mac": ""}
+    )
+    (record,) = scene.records()
+    assert (record["actor"], record["count"]) == (PHONE, 2)
 
 
 def test_a_stranger_s_flow_is_told_by_its_address_not_by_the_name_it_asks_for(scene: Scene) -> None:

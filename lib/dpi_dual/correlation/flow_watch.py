@@ -28,6 +28,12 @@ MAX_LISTENERS = 4096
 EVENTS_S = 20.0
 EVENTS_AT_ONCE = 200.0
 
+#: What a DNS query says about who asks, whoever answers: clients ask the router, and it asks on their behalf.
+ASKED = frozenset(
+    f"risk:{name}" for name in ("suspicious_dga_domain", "risky_domain", "malware_host", "dns_suspicious_traffic")
+)
+DNS_PORT = 53
+
 _NOTHING: tuple[Finding, ...] = ()
 
 
@@ -139,13 +145,33 @@ class FlowWatch:
         """The event of a finding, None if the flow is not worth one here."""
         inside, remote, inbound = self._ends(flow)
         if not remote:
-            return None
+            return self._question(flow, entry)
         if (entry.ours or not inbound) and self._name == "tap" and self.elsewhere():
             return None  # br-lan shows the same flow, with the client that it belongs to
         if entry.score < (INBOUND_LEAST if inbound else OUTBOUND_LEAST) and not entry.rule.startswith("protocol:"):
             return None
         ours = (entry.ours or not inbound) and bool(inside.ip) and not self._home.is_own(inside.ip)
         who, peer = (inside, remote) if ours else (remote, inside)
+        reason = f"{entry.reason} {'from' if inbound and not ours else 'with'} {remote.name or remote.ip}"
+        return self._threat(flow, entry, who, peer, reason, ours=ours, outbound=not inbound and not ours)
+
+    def _question(self, flow: Flow, entry: Finding) -> Event | None:
+        """The event of a client that asks a resolver inside, mostly the router, for a name of note."""
+        if entry.rule not in ASKED or flow.protocol != "DNS" or flow.other_type in ("multicast", "broadcast"):
+            return None
+        ends = (
+            _End(flow.local_ip, flow.local_port, flow.local_mac, ""),
+            _End(flow.other_ip, flow.other_port, flow.other_mac, ""),
+        )
+        who, resolver = ends if flow.other_port == DNS_PORT else ends[::-1]
+        if resolver.port != DNS_PORT or not who.ip or self._home.is_own(who.ip):
+            return None
+        reason = f"asked for {flow.hostname}: {entry.reason}" if flow.hostname else entry.reason
+        return self._threat(flow, entry, who, resolver, reason, ours=True, outbound=False)
+
+    def _threat(
+        self, flow: Flow, entry: Finding, who: _End, peer: _End, reason: str, *, ours: bool, outbound: bool
+    ) -> Event:
         return Event(
             type="dpi_threat",
             ip=who.ip,
@@ -153,13 +179,11 @@ class FlowWatch:
             mac=who.mac if ours else "",
             at=flow.last_seen_at or flow.first_seen_at,
             score=entry.score,
-            reason=plain(
-                f"{entry.reason} {'from' if inbound and not ours else 'with'} {remote.name or remote.ip}", 200
-            ),
+            reason=plain(reason, 200),
             source=self._name,
             rule=entry.rule,
             id=f"flow:{flow.interface}:{flow.key[:80]}:{flow.first_seen_at:.3f}:{entry.rule}",
-            outbound=not inbound and not ours,
+            outbound=outbound,
             details={
                 "peer": peer.ip,
                 "peer_port": peer.port,
