@@ -29,6 +29,7 @@ expect.set_options(timeout=PATIENCE_MS)
 def house() -> Iterator[Household]:
     with household(clients=CLIENTS, crowdsec=False) as running:
         eventually("the clients are known", lambda: figures(running)["active_clients"] == CLIENTS)
+        eventually("their names are known", lambda: running.ask("dpi.lan", "clients", search="=HYPERLINK")["total"] == 1)
         running.agent.tick()
         yield running
 
@@ -228,6 +229,18 @@ def test_exports_are_complete_and_harmless(visit: Visit, house: Household, tmp_p
     assert {row["mac"] for row in rows} == {mac_of(number) for number in range(CLIENTS)}
     formula = next(row for row in rows if row["mac"] == mac_of(HOSTILE.index("=HYPERLINK(1)")))
     assert formula["hostname"] == ("'" if form == "csv" else "") + "=HYPERLINK(1)"
+
+
+def test_an_empty_list_is_exported_with_its_header(visit: Visit, house: Household, tmp_path: Path) -> None:
+    page = visit(f"{LAN}#tab=destinations&search=nobody-has-this-name")
+    page.get_by_text("No destination fits.").wait_for()
+    with page.expect_download() as download:
+        page.locator('[data-export="csv"]:visible').click()
+    file = tmp_path / "destinations.csv"
+    download.value.save_as(file)
+    (header,) = csv.reader(file.read_text(encoding="utf-8-sig").splitlines())
+    destination = house.engine.call("dpi.lan", "destinations", limit=1)["destinations"][0]
+    assert header[:3] == ["ip", "hostname", "port"] and set(header) <= set(destination)
 
 
 def test_an_export_turns_pages_to_the_end(visit: Visit, house: Household) -> None:

@@ -6,10 +6,11 @@
 /*
  * All rows of a list, page after page, as a CSV or JSON file.
  *
- *   buttons({ name, label, key, page(before) -> Promise of an answer, id(row), about() -> object })  -> Node
+ *   buttons({ name, label, key, columns, page(before) -> Promise of an answer, id(row), about() -> object })  -> Node
  *     name    of the file, a date and the ending are added
  *     label   what is exported, for screen readers
  *     key     under which an answer has its rows; `next` is followed until there is none
+ *     columns that a CSV file has first, and alone where there is no row; what else rows have follows
  *     id      rows that grow while pages are turned may come twice: the later one counts
  *     about   what a JSON file says besides the rows
  *
@@ -32,8 +33,8 @@ const cell = value => {
 	return `"${safe.replace(/"/g, '""')}"`;
 };
 
-const csv = rows => {
-	const names = [ ...new Set(rows.flatMap(row => Object.keys(row))) ];
+const csv = (rows, columns) => {
+	const names = [ ...new Set([ ...columns, ...rows.flatMap(row => Object.keys(row)) ]) ];
 	const lines = [ names.map(cell).join(','), ...rows.map(row => names.map(name => cell(row[name])).join(',')) ];
 	return lines.join('\r\n') + '\r\n';
 };
@@ -91,7 +92,7 @@ const buttons = options => {
 		else {
 			const stamp = new Date(tables.now() * 1000).toISOString().slice(0, 19).replace(/:/g, '-');
 			if (format == 'csv')
-				save(`${options.name}-${stamp}.csv`, 'text/csv;charset=utf-8', '\ufeff' + csv(found.rows));
+				save(`${options.name}-${stamp}.csv`, 'text/csv;charset=utf-8', '\ufeff' + csv(found.rows, options.columns ?? []));
 			else
 				save(`${options.name}-${stamp}.json`, 'application/json', JSON.stringify({
 					exported_at: Math.round(tables.now()), ...(options.about?.() ?? {}), complete: found.complete, [options.key]: found.rows

@@ -59,6 +59,13 @@ const protocol_columns = [
 	{ key: 'last_seen_at', title: _('Last seen'), number: true, cell: row => client.when(row.last_seen_at) }
 ];
 
+/* What an exported list begins with; an empty one has nothing else. */
+const FILED = {
+	clients: [ 'ip', 'ips', 'mac', 'mac_random', 'hostname', 'interface', 'flows', 'bytes', 'bytes_in', 'bytes_out', 'packets', 'first_seen_at', 'last_seen_at' ],
+	destinations: [ 'ip', 'hostname', 'port', 'proto', 'protocol', 'application', 'bytes', 'hits', 'clients', 'last_seen_at' ],
+	protocols: [ 'protocol', 'application', 'flows', 'bytes', 'bytes_in', 'bytes_out', 'last_seen_at' ]
+};
+
 /* A list in a tab: the first page is asked for with each poll, what 'Load more' brought stays below it. */
 const listing = options => {
 	const older = new Map();
@@ -129,7 +136,7 @@ return view.extend({
 
 	make: function() {
 		const exports = (name, label, key, id, page) => download.buttons({
-			name: `dpi-${name}`, label: label, key: key, id: id, page: page,
+			name: `dpi-${name}`, label: label, key: key, id: id, page: page, columns: FILED[key],
 			about: () => ({ source: this.figures?.source, rates_source: this.figures?.rates_source })
 		});
 		const client_id = row => row.mac || row.ip;
