@@ -29,7 +29,9 @@ expect.set_options(timeout=PATIENCE_MS)
 def house() -> Iterator[Household]:
     with household(clients=CLIENTS, crowdsec=False) as running:
         eventually("the clients are known", lambda: figures(running)["active_clients"] == CLIENTS)
-        eventually("their names are known", lambda: running.ask("dpi.lan", "clients", search="=HYPERLINK")["total"] == 1)
+        eventually(
+            "their names are known", lambda: running.ask("dpi.lan", "clients", search="=HYPERLINK")["total"] == 1
+        )
         running.agent.tick()
         yield running
 
