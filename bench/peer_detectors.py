@@ -14,6 +14,7 @@ from bench.peer_lab import PeerLabError
 from bench.peer_programs import Peer
 from lab.crowdsec import LocalApi
 from lab.network import LAN_NETWORKS, WAN_INTERFACE
+from lab.published import MITM_PORT
 
 # --- Suricata
 
@@ -40,7 +41,7 @@ vars:
     ENIP_CLIENT: "$HOME_NET"
     ENIP_SERVER: "$HOME_NET"
   port-groups:
-    HTTP_PORTS: "[80,8088]"
+    HTTP_PORTS: "[80,{plain}]"
     SHELLCODE_PORTS: "!80"
     ORACLE_PORTS: 1521
     SSH_PORTS: 22
@@ -53,14 +54,23 @@ vars:
     TEREDO_PORTS: 3544
 af-packet:
   - interface: {wan}
+    threads: 1
     cluster-id: 99
     cluster-type: cluster_flow
     defrag: yes
+    tpacket-v3: yes
+    ring-size: 20000
     checksum-checks: no
   - interface: lo
+    threads: 1
     cluster-id: 98
     cluster-type: cluster_flow
     defrag: yes
+    tpacket-v3: yes
+    # Packets of the loopback are as large as 64 KiB.
+    block-size: 1048576
+    ring-size: 20000
+    bpf-filter: tcp port {plain}
     checksum-checks: no
 outputs:
   - eve-log:
@@ -89,7 +99,7 @@ class Suricata(Peer):
     def launch(self) -> None:
         config = self.directory / "suricata.yaml"
         home = ",".join((*LAN_NETWORKS, "203.0.113.2/32", "2001:db8:113::2/128", "192.168.2.0/24", "127.0.0.0/8"))
-        config.write_text(_SURICATA.format(home=home, wan=WAN_INTERFACE))
+        config.write_text(_SURICATA.format(home=home, wan=WAN_INTERFACE, plain=MITM_PORT))
         pid_file = self.directory / "pid"
         options = (
             "-c",
@@ -137,7 +147,7 @@ def suricata_alerts(lines: Iterable[str]) -> list[Alert]:
             continue  # the last line is still being written
         if event.get("event_type") == "alert":
             what = event["alert"]
-            ip = event.get("xff") or event.get("src_ip", "")  # a frame that is no IP has none
+            ip = what.get("xff") or event.get("src_ip", "")  # a frame that is no IP has none
             found.append(Alert(ip, event.get("in_iface", ""), what["signature"], what["severity"]))
     return found
 

@@ -66,26 +66,25 @@ class Banned:
     people: float
     seconds: float | None
     """From the first request to the ban, in the middle of those that were banned."""
-    missed: tuple[str, ...] = ()
-    """What those attackers tried who were not."""
+    requests: dict[str, int]
+    """By what an attacker tried: the requests he made until then; all of them if he was not banned."""
 
 
 def banned(lines: Lines, bans: Mapping[str, float]) -> Banned:
-    first: dict[str, float] = {}
+    times: dict[str, list[float]] = defaultdict(list)
     attackers: dict[str, bool] = {}
     kinds: dict[str, str] = {}
     for line in lines:
+        attackers[line["ip"]] = line["attack"]
         if line["group"] == "again":
-            first.setdefault(line["ip"], line["at"])
-            attackers[line["ip"]] = line["attack"]
+            times[line["ip"]].append(line["at"])
             kinds[line["ip"]] = line["kind"]
-    once = {line["ip"]: line["attack"] for line in lines if line["group"] == "once"}
-    bad = [ip for ip, attack in attackers.items() if attack]
-    people = [ip for ip, attack in {**once, **attackers}.items() if not attack]
-    took = [bans[ip] - first[ip] for ip in bad if ip in bans]
+    bad = [ip for ip in times if attackers[ip]]
+    people = [ip for ip, attack in attackers.items() if not attack]
+    took = [bans[ip] - times[ip][0] for ip in bad if ip in bans]
     return Banned(
         share(len(took), len(bad)),
         share(sum(ip in bans for ip in people), len(people)),
         statistics.median(took) if took else None,
-        tuple(kinds[ip] for ip in bad if ip not in bans),
+        {kinds[ip]: sum(at <= bans.get(ip, at) for at in times[ip]) for ip in bad},
     )

@@ -256,7 +256,7 @@ def _crowdsec() -> list[Row]:
         took = meter.read()
         bans = peer.bans()
         ours, theirs = banned(lines, crowdsec_bans(lab.files / "crowdsec" / "crowdsec.db")), banned(lines, bans)
-        _say(f"went on unbanned by us: {', '.join(ours.missed)}; by CrowdSec: {', '.join(theirs.missed)}")
+        _say(f"requests until the ban: {ours.requests} by us, {theirs.requests} by CrowdSec")
         rows = _waf_rows("CrowdSec alone", seen(lines, _our_alerts(lab)), seen(lines, bans))
         rows += [
             Row(
@@ -268,15 +268,16 @@ def _crowdsec() -> list[Row]:
                 *("≤ the peer's", ours.people <= theirs.people, 1, "CrowdSec alone"),
             ),
         ]
-        if ours.seconds is not None:
-            beside = theirs.seconds
-            ok = beside is None or ours.seconds <= beside
-            rows.append(
-                Row(
-                    *("CrowdSec alone: first attack to ban", ours.seconds, "s", beside),
-                    *("≤ the peer's", ok, 1, "CrowdSec alone"),
-                )
+        through = statistics.mean(ours.requests.values()), statistics.mean(theirs.requests.values())
+        rows.append(
+            Row(
+                *("CrowdSec alone: requests until the ban, mean", through[0], "requests", through[1]),
+                *("≤ the peer's", through[0] <= through[1], len(ours.requests), "CrowdSec alone"),
             )
+        )
+        if ours.seconds is not None:
+            name = "CrowdSec alone: first attack to ban, of those banned"
+            rows.append(Row(name, ours.seconds, "s", theirs.seconds, "", True, 1, "CrowdSec alone"))
         return rows + _cost_rows("CrowdSec alone", took, ("engine", "proxy"))
 
 

@@ -33,7 +33,7 @@ ORDINARY_TIMES = 6
 
 #: Attackers who go on: what each of them tries, again and again.
 STUBBORN = ("sqli", "xss", "path_traversal", "lfi", "rce", "log4shell", "php", "scanner", "path_sweep", "login_guesses")
-STUBBORN_REQUESTS = 14
+STUBBORN_REQUESTS = 30
 #: People who browse while these attack, and how many visits each makes.
 PEOPLE, PEOPLE_VISITS = 4, 6
 
@@ -61,6 +61,12 @@ def _addresses() -> Iterator[str]:
     return (f"192.0.2.{number}" for number in range(FIRST, LAST + 1))
 
 
+def _without_end(kind: str, dice: random.Random) -> Iterator[Sent]:
+    """The attacks of a kind in turn; a series is made anew each time."""
+    while True:
+        yield from ATTACKS.get(kind) or SERIES[kind][0](dice)
+
+
 def visits(seed: int = SEED) -> list[Visit]:
     """Everything that is sent, in its order."""
     dice = random.Random(f"{seed}:rollcall")
@@ -72,9 +78,9 @@ def visits(seed: int = SEED) -> list[Visit]:
     dice.shuffle(once)
     stubborn = []
     for kind in STUBBORN:
-        sent_ = ATTACKS.get(kind) or tuple(SERIES[kind][0](dice))
         ip = next(free)
-        stubborn.append([Visit("again", kind, True, ip, (sent,)) for sent in islice(cycle(sent_), STUBBORN_REQUESTS)])
+        tried = islice(_without_end(kind, dice), STUBBORN_REQUESTS)
+        stubborn.append([Visit("again", kind, True, ip, (sent,)) for sent in tried])
     for _ in range(PEOPLE):
         ip = next(free)
         kinds = islice(cycle(dice.sample(list(ORDINARY), len(ORDINARY))), PEOPLE_VISITS)

@@ -9,8 +9,8 @@ from pathlib import Path
 from bench.peer_detectors import Alert, crowdsec_bans, suricata_alerts
 
 
-def _event(**more: object) -> str:
-    alert = {"signature": "ET WEB_SERVER something", "severity": 1}
+def _event(xff: str = "", **more: object) -> str:
+    alert = {"signature": "ET WEB_SERVER something", "severity": 1} | ({"xff": xff} if xff else {})
     return json.dumps({"event_type": "alert", "src_ip": "127.0.0.1", "in_iface": "lo", "alert": alert, **more})
 
 

@@ -37,7 +37,8 @@ def test_attacks_and_ordinary_visits_are_counted_by_address() -> None:
 
 
 def test_bans_count_from_the_first_request() -> None:
-    lines = [_line("1", group="again"), _line("1", group="again", at=109.0), _line("2", group="again", at=101.0)]
-    lines += [_line("3", attack=False, group="again"), _line("4", attack=False)]
-    assert banned(lines, {"1": 104.0, "4": 150.0, "9": 1.0}) == Banned(0.5, 0.5, 4.0, ("sqli",))
-    assert banned(lines, {}) == Banned(0.0, 0.0, None, ("sqli", "sqli"))
+    lines = [_line("1", group="again", at=at) for at in (100.0, 103.0, 109.0)]
+    lines += [_line("2", group="again", kind="xss", at=101.0)] * 2
+    lines += [_line("3", attack=False, group="again"), _line("4", attack=False), _line("5")]
+    assert banned(lines, {"1": 104.0, "4": 150.0, "9": 1.0}) == Banned(0.5, 0.5, 4.0, {"sqli": 2, "xss": 2})
+    assert banned(lines, {}) == Banned(0.0, 0.0, None, {"sqli": 3, "xss": 2})

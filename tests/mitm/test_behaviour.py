@@ -18,8 +18,8 @@ def test_a_visitor_is_no_scanner() -> None:
 
 def test_each_finding_is_told_once_in_a_while() -> None:
     behaviour = Behaviour()
-    rules = [finding.rule for n in range(100) for finding in behaviour.response("a", "h", f"/x{n}", 404, n * 0.1)]
-    assert rules == ["behaviour-path-sweep", "behaviour-not-found"]
+    rules = [finding.rule for n in range(24) for finding in behaviour.response("a", "h", f"/x{n}", 404, n * 0.1)]
+    assert rules == ["behaviour-path-sweep", "behaviour-path-sweep", "behaviour-not-found"]
     rules = [finding.rule for n in range(10) for finding in behaviour.response("b", "h", "/login", 403, n * 5.0)]
     assert rules == ["behaviour-login-failures"]
     assert behaviour.response("b", "h", "/login", 403, 50.0) == []
@@ -27,6 +27,20 @@ def test_each_finding_is_told_once_in_a_while() -> None:
     for categories in (("path_traversal", "lfi", "rce"), ("xss",)):
         assert behaviour.attacked("c", categories, 1.0) == []
     assert [finding.rule for finding in behaviour.attacked("c", ("lfi",), 2.0)] == ["behaviour-many-categories"]
+
+
+def test_who_goes_on_is_told_of_again_ever_more_seldom() -> None:
+    behaviour = Behaviour()
+    told = [n + 1 for n in range(200) if behaviour.response("a", "h", "/login", 401, n * 0.1)]
+    assert told == [10, 15, 25, 45, 85, 165]
+    told = [n + 1 for n in range(200) if behaviour.response("b", "h", f"/{n}/x", 404, n * 0.1)]
+    assert told == [12, 18, 20, 30, 50, 90, 170]
+
+
+def test_a_page_with_dead_links_that_is_loaded_again_is_no_search() -> None:
+    behaviour = Behaviour()
+    found = [f for n in range(300) for f in behaviour.response("a", "h", f"/{n % 15}.png", 404, n * 0.1)]
+    assert [finding.rule for finding in found] == ["behaviour-path-sweep"]
 
 
 def test_slow_failures_and_old_misses_do_not_count() -> None:

@@ -18,7 +18,8 @@ CATEGORIES, CATEGORY_WINDOW_S = 3, 300.0
 FAILURES, FAILURE_WINDOW_S = 10, 60.0
 FAILURE_PATHS = 32
 
-#: The same finding about the same client is told again only so much later.
+#: The same finding about the same client is told again so much later; or earlier when it goes on, at half as many more
+#: as it took to be told, then at twice as many each time: who guesses fast need not be waited for.
 AGAIN_S = 60.0
 
 SCORES = {"scanner": 60, "brute_force": 60, "rate_limit": 40}
@@ -38,6 +39,15 @@ class Finding:
 
 
 @dataclass(slots=True)
+class _Told:
+    """A finding that has been told: until when it is not told again, unless `more` come first."""
+
+    until: float
+    more: int
+    since: int = 0
+
+
+@dataclass(slots=True)
 class _Client:
     window_at: float = 0.0
     count: int = 0
@@ -46,7 +56,7 @@ class _Client:
     """Path that was not there → when."""
     categories: dict[str, float] = field(default_factory=dict)
     failures: OrderedDict[tuple[str, str], deque[float]] = field(default_factory=OrderedDict)
-    quiet: dict[str, float] = field(default_factory=dict)
+    told: dict[str, _Told] = field(default_factory=dict)
 
 
 class Behaviour:
@@ -71,13 +81,19 @@ class Behaviour:
             self._clients.move_to_end(ip)
         return client
 
-    def _once(self, client: _Client, finding: Finding, now: float, scope: str = "") -> list[Finding]:
+    def _once(self, client: _Client, finding: Finding, now: float, scope: str = "", enough: int = 0) -> list[Finding]:
+        """The finding, unless it was told a moment ago; `enough` is how many it takes, 0 if only time counts."""
         key = finding.rule + scope
-        if client.quiet.get(key, 0.0) > now:
-            return []
-        if len(client.quiet) > 64:
-            client.quiet = {name: until for name, until in client.quiet.items() if until > now}
-        client.quiet[key] = now + AGAIN_S
+        told = client.told.get(key)
+        if told is not None and told.until > now:
+            told.since += 1
+            if not enough or told.since < told.more:
+                return []
+            told.since, told.more = 0, told.more * 2
+            return [finding]
+        if len(client.told) > 64:
+            client.told = {name: told for name, told in client.told.items() if told.until > now}
+        client.told[key] = _Told(now + AGAIN_S, enough // 2)
         return [finding]
 
     def request(self, ip: str, now: float) -> list[Finding]:
@@ -105,16 +121,20 @@ class Behaviour:
 
     def _missed(self, client: _Client, path: str, now: float) -> list[Finding]:
         misses = client.misses
+        known = path[:200] in misses
         misses[path[:200]] = now
         misses.move_to_end(path[:200])
         while len(misses) > 4 * MISSES or next(iter(misses.values())) < now - MISS_WINDOW_S:
             misses.popitem(last=False)
+        if known:  # the same dead links once more: a page that is loaded again, no search
+            return []
         if len(misses) >= MISSES:
-            return self._once(client, Finding("scanner", "behaviour-not-found", len(misses)), now)
+            return self._once(client, Finding("scanner", "behaviour-not-found", len(misses)), now, enough=MISSES)
         if len(misses) >= SWEEP_MISSES:
             places = {path.split("/", 2)[1] if path.startswith("/") else path for path in misses}
             if len(places) >= SWEEP_PLACES:
-                return self._once(client, Finding("scanner", "behaviour-path-sweep", len(places)), now)
+                finding = Finding("scanner", "behaviour-path-sweep", len(places))
+                return self._once(client, finding, now, enough=SWEEP_MISSES)
         return []
 
     def _refused(self, client: _Client, host: str, path: str, now: float) -> list[Finding]:
@@ -127,7 +147,8 @@ class Behaviour:
         times.append(now)
         if len(times) < FAILURES or times[0] < now - FAILURE_WINDOW_S:
             return []
-        return self._once(client, Finding("brute_force", "behaviour-login-failures", len(times)), now, path[:200])
+        finding = Finding("brute_force", "behaviour-login-failures", len(times))
+        return self._once(client, finding, now, path[:200], FAILURES)
 
     def attacked(self, ip: str, categories: tuple[str, ...], now: float) -> list[Finding]:
         """A request of this client was an attack; who tries everything is a scanner, whatever it calls itself."""
