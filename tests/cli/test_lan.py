@@ -1,9 +1,9 @@
-"""One client of the LAN as a person sees it."""
+"""Clients of the LAN and their past as a person sees them."""
 
 from __future__ import annotations
 
-from dpi_dual.cli.lan import show_client
-from tests.cli.answers import view
+from dpi_dual.cli.lan import show_client, show_history
+from tests.cli.answers import NOW, view
 
 
 def test_one_client_lists_all_its_addresses() -> None:
@@ -20,3 +20,20 @@ def test_one_client_lists_all_its_addresses() -> None:
     assert lines[0] == "nas"
     assert "  address     fd00::2" in lines
     assert "  dns              1    7 B   100%" in lines
+
+
+def test_history_says_whose_the_bytes_are() -> None:
+    step = {"seconds": 86400, "bytes": 4000, "bytes_in": 3000, "bytes_out": 1000, "flows": 9}
+    answer = {
+        "period": "month",
+        "points": [{"start_at": NOW, **step}],
+        "clients": [
+            {"client": "02:00:00:00:00:01", "hostname": "laptop", "bytes": 3000, "bytes_in": 2500, "flows": 7},
+            {"client": "02:00:00:00:00:02", "hostname": "", "bytes": 1000, "bytes_in": 500, "flows": 2},
+        ],
+        "applications": [{"application": "youtube", "bytes": 4000, "bytes_in": 3000, "bytes_out": 1000, "flows": 9}],
+    }
+    lines = [line.split() for line in show_history(answer, view(80))]
+    assert ["laptop", "2.5", "kB", "0", "B", "3.0", "kB", "75%", "7"] in lines
+    assert ["02:00:00:00:00:02", "500", "B", "0", "B", "1.0", "kB", "25%", "2"] in lines
+    assert ["youtube", "3.0", "kB", "1.0", "kB", "4.0", "kB", "100%", "9"] in lines

@@ -195,6 +195,24 @@ def show_history(answer: Answer, view: View) -> Iterator[str]:
         Column("Flows", lambda row: count(row.get("flows", 0)), right=True),
     )
     yield from table(layout, rows, view.room, view.style)
+    yield from _largest("Clients", "client", listed(answer.get("clients")), sum(course), view)
+    yield from _largest("Applications", "application", listed(answer.get("applications")), sum(course), view)
+
+
+def _largest(title: str, key: str, rows: list[dict[str, Any]], total: float, view: View) -> Iterator[str]:
+    """Who or what the bytes of the whole time belong to, with shares."""
+    if not rows:
+        return
+    layout = (
+        Column(title, lambda row: row.get("hostname") or row.get(key), least=17),
+        Column("Received", lambda row: amount(row.get("bytes_in", 0)), right=True),
+        Column("Sent", lambda row: amount(row.get("bytes_out", 0)), right=True),
+        Column("Bytes", lambda row: amount(row.get("bytes", 0)), right=True),
+        Column("Share", lambda row: _share(row, total), right=True, rank=1),
+        Column("Flows", lambda row: count(row.get("flows", 0)), right=True),
+    )
+    yield ""
+    yield from table(layout, rows, view.room, view.style)
 
 
 STATUS = Command(
@@ -218,7 +236,8 @@ HISTORY = Command(
     show_history,
     (
         ("lan history --period hour", "the last three days by hour"),
-        ("lan history --period month --client nas", "one client's month"),
+        ("lan history --period month", "who used how much, and for what, month after month"),
+        ("lan history --period month --client nas", "one client's months"),
     ),
 )
 COMMANDS = (

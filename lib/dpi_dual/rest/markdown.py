@@ -40,7 +40,7 @@ def page() -> str:
         for verb, operation in verbs.items():
             parts.append(f"## {verb.upper()} {path}\n")
             target = f" ({operation['description']})" if "description" in operation else ""
-            parts.append(f"{operation['summary'].capitalize()}{target}.\n")
+            parts.append(f"{operation['summary'][:1].upper()}{operation['summary'][1:]}{target}.\n")
             rows = [
                 parameter_line(entry["description"], entry["schema"], entry["name"], entry["in"])
                 for entry in operation.get("parameters", ())
