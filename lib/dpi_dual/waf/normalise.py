@@ -152,6 +152,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _STRAIGHT = re.compile(r"[ !\"#$'()*,\-./0-9:;<=>?@A-Z\[\]^_`a-z{|}~\n]*\Z")
 
 
+#: ASP takes a percent sign that encodes nothing out: `%s%e%l%e%c%t`.
+#: Letters that no format directive has are among them: `%s%n%x` is something else.
+_SCATTERED = re.compile(r"(?=(?:%[A-Za-z]){3})(?:%[A-Za-z]){0,8}%[HJKLMQRTVWYZhjklmqrtvwyz]")
+_SCATTER = re.compile(r"%(?=[A-Za-z])")
+
+
 def decoded(value: str) -> str:
     """All encodings undone, case kept."""
     if _STRAIGHT.match(value):
@@ -167,6 +173,8 @@ def decoded(value: str) -> str:
             value = _OCTAL.sub(_octal, _ESCAPE.sub(_escape, value))
         if value == before:
             break
+    if "%" in value and _SCATTERED.search(value):
+        value = _SCATTER.sub("", value)
     if "+A" in value:
         value = _UTF7.sub(lambda match: _UTF7_CHARS[match[1]], value)
     return value if value.isascii() else value.translate(_LOOK_ALIKE)
@@ -185,7 +193,7 @@ def folded(value: str) -> str:
 _SQL_HINTED = re.compile(r"/\*!\d{0,6}|\*/")
 _SQL_COMMENT = re.compile(r"/\*(?!!)(?:[^*]|\*(?!/)){0,200}\*/")
 #: To the end of the line: with another line behind it, MySQL goes on there.
-_SQL_LINE = re.compile(r"(?:#|--[ +\-])[^\n]{0,200}\n")
+_SQL_LINE = re.compile(r"(?:#|--)[^\n]{0,200}\n")
 
 
 def sql_view(text: str) -> str:
