@@ -17,7 +17,7 @@ import pytest
 
 from lab import servers, traffic
 from lab.network import LAN_INTERFACE, WAN_INTERFACE, LabNetwork
-from lab.waiting import eventually
+from lab.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.root
 
@@ -83,10 +83,10 @@ def session() -> Iterator[Session]:
         assert [client.wait(timeout=60) for client in clients] == [0, 0, 0]
         time.sleep(0.1)  # last packets in flight
         agent.terminate()
-        assert agent.wait(timeout=10) == 0
+        assert agent.wait(timeout=PATIENCE_S) == 0
         after = network.client_bytes()
         for reader in (first, second, late):
-            reader.join(timeout=10)
+            reader.join(timeout=PATIENCE_S)
         yield Session(
             first,
             second,

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from lab.waiting import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 NULL_SESSION = "0" * 32
 
@@ -98,7 +100,7 @@ def run_gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
     yield start
     for gateway in started:
         gateway.process.terminate()
-        assert gateway.process.wait(timeout=10) == 0
+        assert gateway.process.wait(timeout=PATIENCE_S) == 0
         assert gateway.process.stdout is not None
         gateway.process.stdout.close()
         assert not gateway.socket.exists()

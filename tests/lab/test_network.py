@@ -16,6 +16,7 @@ import pytest
 
 from lab import servers
 from lab.network import CLIENT_INTERFACE, CLIENT_MACS, ROUTER_WAN, SERVER_ADDRESSES, LabNetwork, rootless
+from lab.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.root
@@ -122,7 +123,7 @@ def end(builder: subprocess.Popen[str]) -> None:
     for pipe in (builder.stdin, builder.stdout):
         assert pipe is not None
         pipe.close()
-    builder.wait(timeout=10)
+    builder.wait(timeout=PATIENCE_S)
 
 
 def test_nothing_outlives_a_killed_owner() -> None:

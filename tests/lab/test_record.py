@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab import record
+from lab.waiting import PATIENCE_S
 
 
 def sleeper(environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -55,7 +56,7 @@ def test_what_a_crashed_lab_left_is_cleared_away_and_nothing_else(tmp_path: Path
     try:
         record.write({"run": "abc", "directory": str(directory)}, path)
         said = record.clear_stale(path)
-        assert ours.wait(timeout=10) == -15
+        assert ours.wait(timeout=PATIENCE_S) == -15
         assert not_ours.poll() is None
         assert not directory.exists()
         assert not path.exists()
@@ -83,4 +84,4 @@ def test_a_process_that_ignores_being_asked_is_killed() -> None:
         assert process.stdout is not None
         process.stdout.readline()
         record.end([process.pid, 2**22 - 1], patience_s=0.2)
-        assert process.wait(timeout=10) == -9
+        assert process.wait(timeout=PATIENCE_S) == -9

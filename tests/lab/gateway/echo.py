@@ -10,9 +10,10 @@ from tests.lab.conftest import Gateway
 RunGateway = Callable[..., Gateway]
 
 ECHO = """#!/usr/bin/python3 -IS
-import sys, time
+import os, sys, time
+here = os.path.dirname(sys.argv[0])
 if sys.argv[1] == "list":
-    print('{"echo":{"s":"","b":true,"i":7,"i8":8,"i64":64,"a":[],"t":{}},"size":{},"wait":{},"argv":{},"linger":{}}')
+    print('{"echo":{"s":"","b":true,"i":7,"i8":8,"i64":64,"a":[],"t":{}},"size":{},"wait":{},"meet":{},"argv":{},"linger":{}}')
 elif sys.argv[2] == "size":
     text = sys.stdin.buffer.read()
     print('{"bytes":%d,"newline":%s}' % (len(text), "true" if text.endswith(b"\\n") else "false"))
@@ -21,11 +22,16 @@ elif sys.argv[2] == "argv":
 elif sys.argv[2] == "wait":
     time.sleep(1)
     print('{"waited":true}')
+elif sys.argv[2] == "meet":
+    open(f"{here}/../met-{os.getpid()}", "w").close()
+    while sum(name.startswith("met-") for name in os.listdir(f"{here}/..")) < 8:
+        time.sleep(0.05)
+    print('{"met":true}')
 elif sys.argv[2] == "linger":
-    import os
     os.write(1, b'{"parent":true}')
     if os.fork() == 0:
-        time.sleep(20)
+        while not os.path.exists(f"{here}/../released"):
+            time.sleep(0.05)
 else:
     print('{"given":' + sys.stdin.read() + '}')
 """
