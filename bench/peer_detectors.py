@@ -59,7 +59,6 @@ af-packet:
     cluster-type: cluster_flow
     defrag: yes
     tpacket-v3: yes
-    ring-size: 20000
     checksum-checks: no
   - interface: lo
     threads: 1
@@ -67,9 +66,9 @@ af-packet:
     cluster-type: cluster_flow
     defrag: yes
     tpacket-v3: yes
-    # Packets of the loopback are as large as 64 KiB.
-    block-size: 1048576
-    ring-size: 20000
+    # Packets of the loopback are as large as 64 KiB: fewer of them take as much room.
+    block-size: 262144
+    ring-size: 500
     bpf-filter: tcp port {plain}
     checksum-checks: no
 outputs:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dpi_dual import uci
 from lab import record
 from lab.network import CLIENT_MACS, LAN_INTERFACE
 from lab.supervisor import order
@@ -142,6 +143,12 @@ class PeerLab:
         """No traffic at all, from now on."""
         self.traffic("stop")
         order(self.record["supervisor_socket"], service="visitors", action="stop")
+
+    def watch_only(self) -> None:
+        """Nothing is refused from now on: what a refusal looks like shall not tell anybody of an attack."""
+        uci.set_options("dpi-dual", "mitm", {"block_threats": "0"}, self.record["environment"]["DPI_DUAL_CONFIG_DIR"])
+        order(self.record["supervisor_socket"], service=ENGINE, action="reload")
+        wait_for("blocking to end", lambda: not self.call("dpi.status", "status")["mitm_stream"]["blocking"], 60)
 
     def popen(self, where: str, argv: list[str], **options: Any) -> subprocess.Popen[Any]:
         """Starts a program in the router or the internet; it ends when this process does."""

@@ -13,7 +13,7 @@ from lab.network import LAN_INTERFACE, LAN_NETWORKS
 #: Peer → what must be on PATH, and how to have it.
 PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "nlbwmon": (("nlbwmon", "nlbw"), "opkg install nlbwmon on OpenWrt; elsewhere built from its source"),
-    "ntopng": (("ntopng", "redis-server"), "apt-get install ntopng redis-server, or ntop's own packages"),
+    "ntopng": (("ntopng", "redis-server"), "from packages.ntop.org or its source, and apt-get install redis-server"),
     "suricata": (("suricata",), "apt-get install suricata suricata-update, then suricata-update"),
     "crowdsec": (("crowdsec", "cscli"), "apt-get install crowdsec"),
 }
@@ -131,7 +131,7 @@ def nlbwmon_bytes(said: str) -> dict[str, int]:
 
 
 class Ntopng(Peer):
-    """The community edition on the LAN's bridge, offline, with a Redis of its own."""
+    """Without a licence (the community edition) on the LAN's bridge, offline, with a Redis of its own."""
 
     PORT, REDIS_PORT = 3900, 6390
 
@@ -143,8 +143,16 @@ class Ntopng(Peer):
         options = ("-i", LAN_INTERFACE, "-r", f"127.0.0.1:{self.REDIS_PORT}", "-w", f"127.0.0.1:{self.PORT}")
         options += ("-W", "0", "-d", str(self.directory / "data"), "-m", networks, "-l", "1", "-n", "3", "-s")
         (self.directory / "data").mkdir()
-        self.start("ntopng", *options, "--community", "--offline")
+        self.start("ntopng", *options, "--offline")
         self.wait("ntopng to answer", lambda: self._get("interface/data.lua", "ifid=0") is not None)
+
+    def client_bytes(self) -> dict[str, int]:
+        return ntopng_bytes(self._get("host/active_list.lua", "ifid=0") or [])
+
+    def applications(self) -> set[str]:
+        """Protocols and applications, as it names them."""
+        query = "ifid=0&ndpistats_mode=sinceStartup&collapse_stats=false&max_values=500"
+        return {str(row["label"]) for row in self._get("interface/l7/stats.lua", query) or []}
 
     def _get(self, what: str, query: str) -> Any:
         url = f"http://127.0.0.1:{self.PORT}/lua/rest/v2/get/{what}?{query}"
@@ -152,3 +160,13 @@ class Ntopng(Peer):
             return json.loads(self.lab.run("router", ["curl", "-s", "-m", "20", url]))["rsp"]
         except (PeerLabError, ValueError, KeyError):
             return None
+
+
+def ntopng_bytes(hosts: list[dict[str, Any]]) -> dict[str, int]:
+    """By MAC address, from its hosts: one for each address; those beyond the router have the router's MAC."""
+    found: dict[str, int] = {}
+    for row in hosts:
+        if row["host"]["localhost"]:
+            mac = row["host"]["mac"]["address"].lower()
+            found[mac] = found.get(mac, 0) + int(row["bytes"]["total"])
+    return found

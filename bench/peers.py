@@ -212,6 +212,7 @@ def _waf_rows(name: str, ours: tuple[float, float], theirs: tuple[float, float])
 
 def _suricata() -> list[Row]:
     with _running(Suricata) as (lab, peer):
+        lab.watch_only()
         lab.traffic("start")
         meter = Meter(engine=lab.pids(ENGINE), proxy=lab.pids(PROXY), peer=peer.pids)
         lines = _call_all(lab)
@@ -249,6 +250,7 @@ def _suricata() -> list[Row]:
 
 def _crowdsec() -> list[Row]:
     with _running(Crowdsec) as (lab, peer):
+        lab.watch_only()
         lab.traffic("start")
         meter = Meter(engine=lab.pids(ENGINE), proxy=lab.pids(PROXY), peer=peer.pids)
         lines = _call_all(lab, "--access-log", str(peer.access_log))

@@ -91,8 +91,8 @@ def visits(seed: int = SEED) -> list[Visit]:
 
 def probes() -> list[Visit]:
     """The same attack from addresses that nobody has seen: for how long it takes until it shows."""
-    sent = ATTACKS["sqli"][0]
-    return [Visit("probe", "sqli", True, f"192.0.2.{LAST - number}", (sent,)) for number in range(PROBES)]
+    sent = ATTACKS["lfi"][0]  # /etc/passwd: everybody knows that one
+    return [Visit("probe", "lfi", True, f"192.0.2.{LAST - number}", (sent,)) for number in range(PROBES)]
 
 
 def access_line(ip: str, at: float, sent: Sent, status: int) -> str:

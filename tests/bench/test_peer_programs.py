@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from bench import peer_programs
-from bench.peer_programs import PROGRAMS, missing, nlbwmon_bytes
+from bench.peer_programs import PROGRAMS, missing, nlbwmon_bytes, ntopng_bytes
 
 
 def test_a_peer_that_is_not_installed_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_programs.shutil, "which", lambda name: None if name == "ntopng" else f"/usr/bin/{name}")
-    assert missing("ntopng") == "ntopng: not installed, apt-get install ntopng redis-server, or ntop's own packages"
+    assert missing("ntopng").startswith("ntopng: not installed, from packages.ntop.org or its source")
     assert [missing(name) for name in PROGRAMS if name != "ntopng"] == [""] * (len(PROGRAMS) - 1)
 
 
@@ -29,3 +30,12 @@ def test_nlbwmon_counts_ip_and_the_wire_has_ethernet() -> None:
         }
     )
     assert nlbwmon_bytes(said) == {"02:00:5e:00:01:64": 1200 + 6 * 14}
+
+
+def test_ntopng_s_hosts_of_a_device_are_added_up_and_those_beyond_the_router_left_out() -> None:
+    def host(mac: str, local: bool, count: int) -> dict[str, Any]:
+        return {"host": {"mac": {"address": mac}, "localhost": local}, "bytes": {"total": count}}
+
+    laptop = "02:00:5E:00:01:64"
+    hosts = [host(laptop, True, 100), host(laptop, True, 20), host("02:00:5E:00:01:01", False, 7)]
+    assert ntopng_bytes(hosts) == {laptop.lower(): 120}
