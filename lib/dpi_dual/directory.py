@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
+
+from dpi_dual.model import Problem
 
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
@@ -21,6 +24,24 @@ def make_directory(path: str | Path) -> None:
     missing = missing[: next((n for n, above in enumerate(missing) if above.exists()), len(missing))]
     for folder in reversed(missing):
         folder.mkdir(DIRECTORY_MODE if folder is place else 0o755, exist_ok=True)
+
+
+def unwritten(failures: Mapping[str, str], hint: str) -> list[Problem]:
+    """Files that cannot be written, by path with the reason: one problem a directory and reason, not one a file."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for path, reason in sorted(failures.items()):
+        folder, _, name = path.rpartition("/")
+        alike.setdefault((folder, reason), []).append(name)
+    return [
+        Problem(
+            "snapshot_failed",
+            f"{folder}: {', '.join(names)} cannot be written ({reason}); who reads what is there sees old figures.",
+            hint,
+            "error",
+            {"directory": folder, "files": names},
+        )
+        for (folder, reason), names in alike.items()
+    ]
 
 
 def private_socket(path: str, mode: int) -> socket.socket:
@@ -48,7 +69,10 @@ def private_directory(path: str, make: bool = True, or_root: bool = False) -> in
     """
     if make:
         make_directory(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except NotADirectoryError:
+        raise NotADirectoryError(errno.ENOTDIR, "a link or a file is in the place of the directory", path) from None
     found = os.fstat(descriptor)
     owners = (os.geteuid(), 0) if or_root else (os.geteuid(),)
     if found.st_uid not in owners or stat.S_IMODE(found.st_mode) & stat.S_IWOTH:

@@ -51,8 +51,11 @@ def test_a_link_in_our_place_is_refused(tmp_path: Path) -> None:
     snapshots = Snapshots(str(tmp_path / "stats"))
     snapshots.write("a.json", {})
     assert not list((tmp_path / "elsewhere").iterdir())
-    assert snapshots.problems()[0].code == "snapshot_failed"
-    assert snapshots.counters() == {"snapshots_written": 0, "snapshots_failed": 1}
+    snapshots.write("b.json", {})
+    (problem,) = snapshots.problems()
+    assert problem.code == "snapshot_failed"
+    assert "a.json, b.json cannot be written (a link or a file is in the place of the directory)" in problem.message
+    assert snapshots.counters() == {"snapshots_written": 0, "snapshots_failed": 2}
 
 
 def test_a_link_planted_as_the_temporary_file_is_not_followed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dpi_dual.config import defaults
 from dpi_dual.correlation.records import timestamp
 from dpi_dual.correlation.reputation import Reputation
 from dpi_dual.correlation.store import Store
-from dpi_dual.directory import private_directory, replacing
+from dpi_dual.directory import private_directory, replacing, unwritten
 from dpi_dual.model import Problem
 from dpi_dual.settings import Settings
 
@@ -75,13 +75,4 @@ class Files:
 
     def problems(self) -> list[Problem]:
         """What could not be written."""
-        return [
-            Problem(
-                "snapshot_failed",
-                f"{path} cannot be written ({reason}); programs that read it see old records.",
-                "Give dpi-dual.correlation.output a directory that only root can write.",
-                "error",
-                {"file": path},
-            )
-            for path, reason in self._failures.items()
-        ]
+        return unwritten(self._failures, "Give dpi-dual.correlation.output a directory that only root can write.")

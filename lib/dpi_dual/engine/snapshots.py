@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from dpi_dual.directory import private_directory, replace_file
+from dpi_dual.directory import private_directory, replace_file, unwritten
 from dpi_dual.model import Problem
 
 __all__ = ["Snapshots", "private_directory", "replace_file"]
@@ -53,16 +53,9 @@ class Snapshots:
         return {"snapshots_written": self._count, "snapshots_failed": self._failed}
 
     def problems(self) -> list[Problem]:
-        return [
-            Problem(
-                "snapshot_failed",
-                f"{self.directory}/{name} cannot be written ({reason}); programs that read it see old figures.",
-                "Free some memory in /tmp, or set dpi-dual.settings.stats_dir to a directory of its own.",
-                "error",
-                {"file": name},
-            )
-            for name, reason in sorted(self._failures.items())
-        ]
+        failures = {f"{self.directory}/{name}": reason for name, reason in self._failures.items()}
+        hint = "Free some memory in /tmp, or set dpi-dual.settings.stats_dir to a directory of its own."
+        return unwritten(failures, hint)
 
 
 def _array(texts: Iterator[str]) -> Iterator[bytes]:
