@@ -137,6 +137,23 @@ def test_the_flow_idle_longest_gives_way() -> None:
     assert table.problems() == []
 
 
+def test_bytes_of_flows_that_were_never_announced_are_spoken_of_while_they_are_many() -> None:
+    table, source, clock, _ = make()
+    flow = begin(table, source, "a")
+    table.advance(flow, 10_000_000, 10_000, 4_000_000, 6_000_000, 4000, 6000)
+    table.miss(source, "x", 1_000_000, 1000, 1_000_000, 1000, 5.0, final=False)
+    assert table.problems() == []
+    table.miss(source, "x", 3_000_000, 3000, 2_000_000, 2000, 5.0, final=False)
+    (problem,) = table.problems()
+    assert problem.code == "flows_unannounced"
+    assert problem.message.startswith("23 % of the latest bytes of the lan stream")
+    for _ in range(9):
+        assert table.problems() or clock.now > 1300
+        clock.now += 61
+        table.expire()
+    assert table.problems() == []
+
+
 def test_evictions_take_flows_in_the_order_of_their_idleness() -> None:
     table, source, clock, ledger = make(max_flows=600)
     for number in range(600):

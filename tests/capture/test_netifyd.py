@@ -14,6 +14,7 @@ from dpi_dual.capture.flows import SILENT_TIMEOUT_S
 from dpi_dual.capture.netifyd import NetifydSession
 from dpi_dual.model import Flow, community_id
 from tests.capture.streams import (
+    FIXTURES,
     STREAMS,
     Desk,
     cut,
@@ -211,6 +212,48 @@ def test_4_4_7() -> None:
     assert session.version == "4.4.7"
     assert session.capture_drops == {"br-lan": 5}
     assert session.unknown_types == {"something_new": 1}
+
+
+def _unknown(how: str) -> Desk:
+    """Recorded: a DNS query, and 300 kB over a protocol that netifyd does not know, from the agent's start to its end.
+
+    `definitions`, which holds nothing of it, is left out.
+    """
+    return Desk().feed(cut(recorded(FIXTURES / f"netifyd-4.4.7-unknown-{how}.bin.gz"), 8192))
+
+
+def test_netifyd_by_default_never_tells_of_a_flow_of_an_unknown_protocol() -> None:
+    desk = _unknown("hidden")
+    assert not [flow for flow in desk.flows() if 23457 in (flow.local_port, flow.other_port)]
+    assert desk.tables["br-lan"].unattributed["bytes"] == 359_578
+    assert [problem.code for problem in desk.tables["br-lan"].problems()] == []  # too few bytes to make words of
+
+
+def test_with_dump_unknown_flows_it_is_told_twice_and_counted_once() -> None:
+    desk = _unknown("told")
+    (flow,) = [flow for flow in desk.flows() if 23457 in (flow.local_port, flow.other_port)]
+    assert (flow.protocol, flow.total_bytes, sum(sums_of(flow)[:3])) == ("Unknown", 359_578, 359_578)
+    assert (flow.end_reason, flow.hostname, flow.hostname_source) == ("closed", "shell.example.net", "hint")
+    assert desk.tables["br-lan"].unattributed["bytes"] == 0
+
+
+def test_what_the_resolver_was_asked_has_its_risks() -> None:
+    (query,) = [flow for flow in _unknown("told").flows() if flow.protocol == "DNS"]
+    assert (query.risks, query.risk_namespace) == ((27, 46), "netify")
+    assert (query.local_ip, query.local_port, query.other_ip) == ("192.168.1.1", 53, "192.168.1.100")
+
+
+def test_an_agent_in_its_first_second_has_no_uptime_yet() -> None:
+    """Recorded as such: 4,294,939,931 s, then 0. That is no restart, and on a reconnect it is one at once."""
+    desk = _unknown("told")
+    session = desk.client.session
+    assert isinstance(session, NetifydSession)
+    assert (session.restarts, session.uptime_s) == (0, 50)
+    desk = Desk().tell(status(1000), flow(1))
+    desk.client.meet()
+    desk.tell(HELLO, status(4_294_939_931), flow(2), status(0), stats(2, 500))
+    assert desk.client.counters()["agent_lan_restarts"] == 1
+    assert [(each.end_reason, each.total_bytes) for each in desk.flows()] == [("agent-restart", 0), ("", 500)]
 
 
 def test_4_4_0_has_bytes_only_at_the_end_and_no_direction() -> None:

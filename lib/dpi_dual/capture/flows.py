@@ -24,6 +24,12 @@ SILENT_TIMEOUT_S = 7440.0
 #: How many unannounced digests a source remembers the totals of.
 MAX_REMEMBERED = 2048
 
+#: Bytes of flows that were never announced are spoken of when they are more than so many, and so much of all, since
+#: some minutes ago: a mark a minute, so many kept.
+HIDDEN_BYTES = 1_000_000
+HIDDEN_SHARE = 0.1
+MARKS = 6
+
 #: How many idle flows one `expire` ends at most, so that it never holds the loop for long.
 MAX_ENDED_AT_ONCE = 2000
 
@@ -96,6 +102,8 @@ class FlowTable:
         self._started_second = int(monotonic())
         self._counts = dict.fromkeys(("evicted", "idle", "reused", "resets", "finished_dropped"), 0)
         self._evicted_at = float("-inf")
+        self._marks: deque[tuple[float, int, int]] = deque([(monotonic(), 0, 0)], maxlen=MARKS)
+        """Monotonic time, attributed and unattributed bytes until then."""
         self._idlest: list[tuple[float, Source, TrackedFlow]] = []
         self.set_sinks(sinks)
 
@@ -268,6 +276,8 @@ class FlowTable:
             for flow in idle[:budget]:
                 self.end(source, flow, "idle", now)
             budget = max(0, budget - len(idle))
+        if now - self._marks[-1][0] >= 60:
+            self._marks.append((now, self.counted_bytes, self.unattributed["bytes"]))
         oldest = now - self.retention_s
         while self.finished and self.finished[0].heard_at <= oldest:
             self._forget()
@@ -311,16 +321,32 @@ class FlowTable:
         }
 
     def problems(self) -> list[Problem]:
-        if self.monotonic() - self._evicted_at > 300:
-            return []
-        return [
-            Problem(
-                "flow_table_full",
-                f"The {self.name} flow table is full ({self.max_flows} live flows): the ones idle longest are dropped.",
-                "A scan or a flood may be going on: see the top talkers.",
-                details={"stream": self.name, "evicted": self._counts["evicted"]},
+        found = []
+        if self.monotonic() - self._evicted_at <= 300:
+            found.append(
+                Problem(
+                    "flow_table_full",
+                    f"The {self.name} flow table is full ({self.max_flows} live flows): the ones idle longest are "
+                    "dropped.",
+                    "A scan or a flood may be going on: see the top talkers.",
+                    details={"stream": self.name, "evicted": self._counts["evicted"]},
+                )
             )
-        ]
+        _, counted, unattributed = self._marks[0]
+        hidden, known = self.unattributed["bytes"] - unattributed, self.counted_bytes - counted
+        if hidden > HIDDEN_BYTES and hidden > HIDDEN_SHARE * (hidden + known):
+            share = round(100 * hidden / (hidden + known))
+            found.append(
+                Problem(
+                    "flows_unannounced",
+                    f"{share} % of the latest bytes of the {self.name} stream are of flows that the DPI agent did not "
+                    "tell of: whose they are is not known.",
+                    "What began before the engine was connected ends by itself. If it stays, netifyd keeps flows of "
+                    "unknown protocols to itself: dump_unknown_flows = yes, section [socket] of /etc/netifyd.conf.",
+                    details={"stream": self.name, "bytes": hidden},
+                )
+            )
+        return found
 
     # -- keeping it bounded ---------------------------------------------------------------------------------
 

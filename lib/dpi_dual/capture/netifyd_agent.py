@@ -13,6 +13,9 @@ from dpi_dual.capture.session import Message, Route, Session
 #: The agent's update interval in seconds, with a little slack: it shows its uptime as of its last update.
 UPDATE_INTERVAL_S = 20.0
 
+#: To who connects in its first second, 4.4.7 tells 2^32 less the machine's uptime: its clock minus nothing.
+NOT_YET_UP = 1 << 31
+
 #: From this version on, flow_stats come without a sink or an export plugin being configured.
 FLOW_STATS_SINCE = (4, 4, 5)
 
@@ -62,6 +65,8 @@ class NetifydAgent(Session):
             self.version = fields.text(version, 32) or self.version
         timestamp, uptime = message.get("timestamp"), message.get("uptime")
         if type(uptime) is int and 0 <= uptime < 1 << 40:
+            if NOT_YET_UP <= uptime < 1 << 32:
+                uptime = 0
             late = self._fresh and uptime + UPDATE_INTERVAL_S < self.uptime_s + self.now - self._uptime_at
             if self.uptime_s >= 0 and (uptime < self.uptime_s or late):
                 self._start_over()
