@@ -174,6 +174,11 @@ class PeerLab:
         """By MAC address: what we have counted."""
         return {row["mac"]: int(row["bytes"]) for row in self.rows("dpi.lan", "clients", "clients")}
 
+    def newest_flow(self) -> float:
+        """When the newest flow of the LAN that we know of began."""
+        rows = self.call("dpi.lan", "flows", limit=1)["flows"]
+        return float(rows[0]["first_seen_at"]) if rows else 0.0
+
 
 @contextmanager
 def running_lab() -> Iterator[PeerLab]:

@@ -106,14 +106,23 @@ class Nlbwmon(Peer):
 
     def client_bytes(self) -> dict[str, int]:
         """By MAC address."""
+        return nlbwmon_bytes(self._rows())
+
+    def flows(self) -> int:
+        """Connections so far."""
+        return nlbwmon_flows(self._rows())
+
+    def _rows(self) -> str:
         enter = ["nsenter", f"--target={self.pids[0]}", "--mount", "--"]
-        said = self.lab.run("router", [*enter, "nlbw", "-p", str(self._protocols), "-c", "json", "-g", "mac"])
-        return nlbwmon_bytes(said)
+        return self.lab.run("router", [*enter, "nlbw", "-p", str(self._protocols), "-c", "json", "-g", "mac"])
 
 
-#: What nlbwmon writes for an address that no neighbour is known for.
-NO_MAC = "00:00:00:00:00:00"
 ETHERNET_BYTES = 14
+
+
+def nlbwmon_flows(said: str) -> int:
+    answer = json.loads(said)
+    return sum(int(values[answer["columns"].index("conns")]) for values in answer["data"])
 
 
 def nlbwmon_bytes(said: str) -> dict[str, int]:
@@ -149,6 +158,10 @@ class Ntopng(Peer):
     def client_bytes(self) -> dict[str, int]:
         return ntopng_bytes(self._get("host/active_list.lua", "ifid=0") or [])
 
+    def flows(self) -> int:
+        """Active ones."""
+        return int((self._get("interface/data.lua", "ifid=0") or {}).get("num_flows", 0))
+
     def applications(self) -> set[str]:
         """Protocols and applications, as it names them."""
         query = "ifid=0&ndpistats_mode=sinceStartup&collapse_stats=false&max_values=500"
@@ -166,7 +179,8 @@ def ntopng_bytes(hosts: list[dict[str, Any]]) -> dict[str, int]:
     """By MAC address, from its hosts: one for each address; those beyond the router have the router's MAC."""
     found: dict[str, int] = {}
     for row in hosts:
-        if row["host"]["localhost"]:
-            mac = row["host"]["mac"]["address"].lower()
+        host = row["host"]
+        if host.get("localhost") and "mac" in host:
+            mac = host["mac"]["address"].lower()
             found[mac] = found.get(mac, 0) + int(row["bytes"]["total"])
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -61,29 +62,36 @@ class LanFound:
     wire: Bytes
     ours: Bytes
     theirs: Bytes
-    ours_visible_s: float
-    theirs_visible_s: float
+    visible_s: dict[str, float]
+    """After how many seconds of traffic something showed."""
     spent: dict[str, Spent]
 
 
-def _watch_lan(lab: PeerLab, peer: Peer, count: Callable[[], Bytes]) -> LanFound:
+def _watch_lan(lab: PeerLab, peer: Nlbwmon | Ntopng) -> LanFound:
     """Traffic for a while; what the router's ports, the suite and the peer have counted of it."""
+    count = peer.client_bytes
     quiet(lambda: sum(lab.own_bytes().values()), 12, SETTLE_S)
     before = lab.port_bytes(), lab.own_bytes(), count()
+    flows, newest = peer.flows(), lab.newest_flow()
+    looks: dict[str, Callable[[], bool]] = {
+        "our bytes": lambda: any(grown(before[1], lab.own_bytes()).values()),
+        "our flows": lambda: lab.newest_flow() > newest,
+        "their bytes": lambda: any(grown(before[2], count()).values()),
+        "their flows": lambda: peer.flows() > flows,
+    }
     meter = Meter(engine=lab.pids(ENGINE), agent=lab.pids(AGENT), peer=peer.pids)
     began = time.monotonic()
     lab.traffic("start")
     wait_for("the first bytes", lambda: lab.port_bytes() != before[0], 30, 0.1)
     first = time.monotonic()
-    looks = {"ours": (lab.own_bytes, before[1]), "theirs": (count, before[2])}
     visible: dict[str, float] = {}
     while time.monotonic() - began < TRAFFIC_S or len(visible) < len(looks):
-        for name, (look, then) in looks.items():
-            if name not in visible and any(grown(then, look()).values()):
+        for name, shows in looks.items():
+            if name not in visible and shows():
                 visible[name] = time.monotonic() - first
         if time.monotonic() - first > VISIBLE_S:
             break
-        time.sleep(0.25)
+        time.sleep(0.2)
     lab.traffic("stop")
     took = meter.read()
     quiet(lambda: (lab.own_bytes(), count()), STILL_S, SETTLE_S)
@@ -91,10 +99,11 @@ def _watch_lan(lab: PeerLab, peer: Peer, count: Callable[[], Bytes]) -> LanFound
     wire, ours, theirs = (grown(then, now) for then, now in zip(before, after, strict=True))
     for name, mac in CLIENT_MACS.items():
         _say(f"{name}: {wire[mac]:,} bytes on the wire, {ours.get(mac, 0):,} by us, {theirs.get(mac, 0):,} by the peer")
-    return LanFound(wire, ours, theirs, visible.get("ours", VISIBLE_S), visible.get("theirs", VISIBLE_S), took)
+    return LanFound(wire, ours, theirs, {name: visible.get(name, VISIBLE_S) for name in looks}, took)
 
 
 def _lan_rows(name: str, found: LanFound) -> list[Row]:
+    shown = found.visible_s
     ours, theirs = worst_error(found.ours, found.wire), worst_error(found.theirs, found.wire)
     known = {mac: count for mac, count in found.theirs.items() if mac in (*CLIENT_MACS.values(), *NOBODY)}
     return [
@@ -103,9 +112,12 @@ def _lan_rows(name: str, found: LanFound) -> list[Row]:
             *("≤ the peer's, or 0.5", ours <= max(theirs, 0.5), 1, name),
         ),
         Row(f"{name}: bytes of no known device", unattributed(found.ours), "%", unattributed(known), "", True, 1, name),
-        Row(
-            *(f"{name}: first bytes of a client show after", found.ours_visible_s, "s", found.theirs_visible_s),
-            *("≤ the peer's", found.ours_visible_s <= found.theirs_visible_s, 1, name),
+        *(
+            Row(
+                *(f"{name}: {what} show after", shown[f"our {what}"], "s", shown[f"their {what}"]),
+                *("", True, 1, name),
+            )
+            for what in ("flows", "bytes")
         ),
         *_cost_rows(name, found.spent, (ENGINE,)),
     ]
@@ -126,12 +138,12 @@ def _cost_rows(name: str, took: dict[str, Spent], ours: tuple[str, ...]) -> list
 
 def _nlbwmon() -> list[Row]:
     with _running(Nlbwmon) as (lab, peer):
-        return _lan_rows("nlbwmon", _watch_lan(lab, peer, peer.client_bytes))
+        return _lan_rows("nlbwmon", _watch_lan(lab, peer))
 
 
 def _ntopng() -> list[Row]:
     with _running(Ntopng) as (lab, peer):
-        rows = _lan_rows("ntopng", _watch_lan(lab, peer, peer.client_bytes))
+        rows = _lan_rows("ntopng", _watch_lan(lab, peer))
         ours = {row["application"] for row in lab.rows("dpi.lan", "applications", "applications")}
         ours |= {row["protocol"] for row in lab.rows("dpi.lan", "protocols", "protocols")}
         theirs = peer.applications()
@@ -292,7 +304,7 @@ MEASURES: dict[str, Callable[[], list[Row]]] = {
 
 
 def measure(names: Iterable[str] = tuple(PROGRAMS)) -> list[Row]:
-    """Those that are installed; the others are named."""
+    """Those that are installed; the others, and one that failed, are named."""
     rows: list[Row] = []
     lacking = []
     for name in names:
@@ -301,7 +313,11 @@ def measure(names: Iterable[str] = tuple(PROGRAMS)) -> list[Row]:
             _say(why)
             continue
         _say(f"{name}, with a lab of its own …")
-        rows += MEASURES[name]()
+        try:
+            rows += MEASURES[name]()
+        except (PeerLabError, OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+            lacking.append(f"{name}: {type(error).__name__}: {error}")
+            _say(f"not measured: {lacking[-1]}")
     if not rows:
         raise NotHere("; ".join(lacking))
     return rows

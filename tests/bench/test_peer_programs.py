@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench import peer_programs
-from bench.peer_programs import PROGRAMS, missing, nlbwmon_bytes, ntopng_bytes
+from bench.peer_programs import PROGRAMS, missing, nlbwmon_bytes, nlbwmon_flows, ntopng_bytes
 
 
 def test_a_peer_that_is_not_installed_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +29,7 @@ def test_nlbwmon_counts_ip_and_the_wire_has_ethernet() -> None:
             "data": [["02:00:5e:00:01:64", 3, 1000, 4, 200, 2]],
         }
     )
+    assert nlbwmon_flows(said) == 3
     assert nlbwmon_bytes(said) == {"02:00:5e:00:01:64": 1200 + 6 * 14}
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import bench.__main__ as main
 from bench import peers
+from bench.peer_lab import PeerLabError
 from bench.row import NotHere, Row
 
 
@@ -23,6 +24,19 @@ def test_only_the_peers_that_are_installed_are_measured(
     monkeypatch.setitem(peers.MEASURES, "suricata", lambda: [row])
     assert peers.measure() == [row]
     assert "ntopng: not installed" in capsys.readouterr().err
+
+
+def test_a_peer_that_fails_does_not_take_the_others_with_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> list[Row]:
+        raise PeerLabError("it ended")
+
+    row = Row("found", 1, "ms", 2, "", True)
+    monkeypatch.setattr(peers, "missing", lambda _: "")
+    monkeypatch.setattr(peers, "MEASURES", dict.fromkeys(peers.MEASURES, fails) | {"crowdsec": lambda: [row]})
+    assert peers.measure() == [row]
+    assert "not measured: suricata: PeerLabError: it ended" in capsys.readouterr().err
 
 
 def test_it_is_not_among_what_is_taken_by_itself() -> None:
