@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
+from dpi_dual import config_edit
 from dpi_dual.rpc.bounded import MOST_BYTES
 from lab.engine import RunningEngine, running_engine
 from lab.waiting import eventually
@@ -364,6 +365,20 @@ def test_who_may_only_look_is_told_that_it_is_down(visit: Visit, stoppable: tupl
     page = visit(PAGE, login="viewer")
     expect(page.get_by_text("The engine does not run.")).to_be_visible()
     assert page.get_by_role("button", name="Start", exact=True).count() == 0
+
+
+def test_what_is_switched_off_is_not_offered_a_start_that_starts_nothing(
+    visit: Visit, stoppable: tuple[RunningEngine, Site]
+) -> None:
+    engine, visit.site = stoppable
+    config_edit.write({"settings": {"enabled": False}}, str(engine.directory / "config"), notify=False)
+    engine.process.terminate()
+    engine.process.wait(30)
+    page = visit(PAGE)
+    expect(page.get_by_text("DPI Dual-Stream is switched off in Settings.")).to_be_visible()
+    expect(page.get_by_text("Switch it on in Settings, General.")).to_be_visible()
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.get_by_role("alert").filter(has_text="nothing is started")).to_be_visible()
 
 
 def test_a_failed_action_is_told_in_its_own_words(visit: Visit, stoppable: tuple[RunningEngine, Site]) -> None:

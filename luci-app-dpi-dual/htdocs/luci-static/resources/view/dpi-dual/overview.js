@@ -246,7 +246,8 @@ return view.extend({
 			const why = answer.problems.find(problem => problem.code == 'engine_down');
 			this.stale.replaceChildren(...(down ? [ tables.notice('error', text, [
 				E('p', {}, [ answer.snapshot_at ? _('The figures below are old: they are the last snapshot’s, of %s.').format(tables.time(answer.snapshot_at)) : _('There is no snapshot to show figures from.') ]),
-				E('p', {}, [ dpi.may_write() ? _('Start it with the button above.') : why?.hint ?? '' ])
+				E('p', {}, [ !answer.enabled ? _('Switch it on in Settings, General.')
+					: dpi.may_write() ? _('Start it with the button above.') : why?.hint ?? '' ])
 			]) ] : []));
 			if (down)
 				this.stale.firstChild.dataset.text = text + answer.snapshot_at;

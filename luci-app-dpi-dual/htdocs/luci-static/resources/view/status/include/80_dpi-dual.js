@@ -40,8 +40,8 @@ const create = () => {
 				write(line.figures, state == 'off' ? '' : LINES[line.name][1](answer));
 			}
 			const grave = answer.problems.filter(problem => problem.severity != 'info' && problem.code != 'engine_down');
-			write(said, answer.engine == 'down'
-				? answer.snapshot_at ? _('The engine does not run; these figures are of %s.').format(tables.time(answer.snapshot_at)) : _('The engine does not run.')
+			write(said, answer.engine == 'down' && !answer.enabled ? _('DPI Dual-Stream is switched off in Settings.')
+				: answer.engine == 'down' ? answer.snapshot_at ? _('The engine does not run; these figures are of %s.').format(tables.time(answer.snapshot_at)) : _('The engine does not run.')
 				: grave.length ? N_(grave.length, '%d problem needs attention.', '%d problems need attention.').format(grave.length) : _('All is well.'));
 			const threat = answer.threats[0];
 			const key = threat ? `${threat.id} ${threat.threat_score} ${threat.ip}` : '-';
