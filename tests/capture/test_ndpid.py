@@ -254,3 +254,25 @@ def test_any_value_can_be_a_message(value: Any) -> None:
     for key in event("update"):
         session.handle({**event("update"), key: value})
     session.handle({**daemon("init"), "thread_id": value, "alias": value, "source": value})
+
+
+def test_a_live_flow_is_waited_for_as_long_as_ndpid_waits() -> None:
+    """By default it tells of a live TCP flow every 7,440 s."""
+    desk = told(event("new", 1, flow_idle_time=180_000_000), event("new", 2, flow_idle_time=7_440_000_000))
+    assert [problem.code for problem in desk.client.problems()] == ["ndpid_tells_late"]
+    for _ in range(12):
+        desk.clock.now += 600
+        desk.tables["br-lan"].expire()
+        assert len(desk.tables["br-lan"]) == 2
+    desk.clock.now += 600
+    desk.tables["br-lan"].expire()
+    assert [flow.end_reason for flow in desk.flows()] == ["idle", "idle"]
+    assert told(event("new", 1, flow_idle_time=300_000_000)).client.problems() == []
+
+
+def test_a_patience_is_believed_within_reason() -> None:
+    for number in (-1, 1 << 60, True, "60", None):
+        desk = told(event("new", 1, flow_idle_time=number))
+        desk.clock.now += 86_400 + 151
+        desk.tables["br-lan"].expire()
+        assert len(desk.tables["br-lan"]) == 0

@@ -31,6 +31,9 @@ GOOD_CONNECTION_S = 5.0
 
 CONNECT_TIMEOUT_S = 5.0
 
+#: Counts that are told less often are told late.
+LATE_S = 900.0
+
 
 class AgentClient:
     """One agent's socket. It is only ever read: netifyd drops a client that sends a byte.
@@ -266,6 +269,16 @@ def _session_problems(session: Session, where: dict[str, object]) -> list[Proble
                 "Update netifyd to 4.4.5 or later.",
                 "info",
                 where | {"version": session.version},
+            )
+        )
+    if isinstance(session, NdpidSession) and session.idle_s > LATE_S:
+        found.append(
+            Problem(
+                "ndpid_tells_late",
+                f"nDPId tells the bytes of a live TCP flow every {session.idle_s / 60:.0f} min: figures come late.",
+                "Start nDPId with -o tcp-max-idle-time=300000000 -o tcp-max-post-end-flow-time=15000000.",
+                "info",
+                where | {"idle_s": session.idle_s},
             )
         )
     if lost := {name: number for name, number in session.capture_drops.items() if number}:

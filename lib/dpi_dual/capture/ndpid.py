@@ -35,6 +35,12 @@ _NAME_SOURCES = {
 #: nDPI's score for each severity (ndpi_risk_severity), which the events carry only in words.
 _SEVERITY = {"Low": 10, "Medium": 50, "High": 100, "Severe": 150, "Critical": 200, "Emergency": 250}
 
+#: Beyond its own patience nDPId needs some time to look: `flow-scan-interval` and `tcp-max-post-end-flow-time` with us.
+IDLE_SLACK_S = 150.0
+
+#: No patience is believed above this; nDPId's own with TCP is 7,440 s.
+LONGEST_IDLE_S = 86_400.0
+
 #: A daemon that was running before us: a flow first seen so long before its first message began before our time.
 _SLACK_S = 20.0
 
@@ -80,6 +86,8 @@ class NdpidSession(Session):
         self.ndpi_version = ""
         self.packet_events = 0
         self.error_events = 0
+        self.idle_s = 0.0
+        """nDPId's patience with a silent flow, the longest: it tells a live TCP flow's counts once in that time."""
         self._began_at = 0.0
         self._threads: dict[tuple[str, str], set[object]] = {}
 
@@ -139,6 +147,11 @@ class NdpidSession(Session):
                 counts = _turned(counts)
         last = max(_seconds(get("flow_src_last_pkt_time")), _seconds(get("flow_dst_last_pkt_time")))
         flow.last_seen_at = last or flow.last_seen_at
+        idle_s = _seconds(get("flow_idle_time"))
+        if idle_s > self.idle_s:
+            self.idle_s = min(idle_s, LONGEST_IDLE_S)
+        if self.idle_s + IDLE_SLACK_S > (source.idle_timeout_s or source.table.idle_timeout_s):
+            source.idle_timeout_s = self.idle_s + IDLE_SLACK_S
         detection = get("ndpi")
         if isinstance(detection, dict):
             hostname_before = flow.hostname
