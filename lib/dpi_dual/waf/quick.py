@@ -60,7 +60,7 @@ class QuickRules:
     ) -> None:
         rules = [rule for rule in (*signatures(), *extra) if rule.paranoia <= paranoia]
         self._paranoia = paranoia
-        self._letters = tuple(rule for rule in rules if rule.view in _LETTERS)
+        self._letters = tuple((rule, frozenset(rule.needs)) for rule in rules if rule.view in _LETTERS)
         self._markup = {rule.id: rule for rule in rules if rule.view == "xss"}
         text = [rule for rule in rules if rule.view not in (*_LETTERS, "xss")]
         self._by_kind = {
@@ -160,12 +160,14 @@ class QuickRules:
 
     def _sql(self, value: Value, found: list[Hit]) -> None:
         kind, name, _ = value.field
-        for rule in self._letters:
-            if rule.looks_at(kind, name):
-                for letters in value.view(rule.view):
-                    if rule.pattern.search(letters):
-                        found.append(Hit(rule.id, rule.category, value.field.place, cleaned(value.text), rule.score))
-                        break
+        present = {letters: frozenset(letters) for letters in value.view("sql_all")}
+        for rule, needs in self._letters:
+            if not rule.looks_at(kind, name):
+                continue
+            for letters in value.view(rule.view):
+                if not needs.isdisjoint(present[letters]) and rule.pattern.search(letters):
+                    found.append(Hit(rule.id, rule.category, value.field.place, cleaned(value.text), rule.score))
+                    break
 
     def _xss(self, value: Value, found: list[Hit]) -> None:
         seen: set[str] = set()
@@ -182,7 +184,7 @@ def _is_plain(hit: Hit) -> bool:
 
 def _try(rule: Signature, value: Value, found: list[Hit]) -> None:
     kind, name, _ = value.field
-    if not (kind in rule.kinds or rule.looks_at(kind, name)):
+    if (rule.params or kind not in rule.kinds) and not rule.looks_at(kind, name):
         return
     for text in value.view(rule.view) if rule.view != "text" else (value.text,):
         match = rule.pattern.search(text)

@@ -35,6 +35,8 @@ class Signature:
     quiet: bool
     """Can match text of nothing but letters, digits, blanks, dots, hyphens and underscores."""
     description: str
+    params: frozenset[str] = frozenset()
+    """Names of the parameters that it is for, in lower case; empty: any."""
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -43,6 +45,8 @@ class Signature:
 
     def looks_at(self, kind: str, name: str) -> bool:
         """Whether a field of this kind and name is one of the targets."""
+        if self.params and name.rpartition(".")[2].lower() not in self.params:
+            return False
         return kind in self.kinds or (kind in ("headers", "formal") and name in self.headers)
 
 
@@ -71,6 +75,7 @@ def _signature(entry: dict[str, Any], macros: dict[str, str]) -> Signature:
         source,
         entry.get("quiet", False),
         entry["description"],
+        frozenset(entry.get("params", ())),
     )
 
 
