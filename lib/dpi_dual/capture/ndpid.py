@@ -147,11 +147,7 @@ class NdpidSession(Session):
                 counts = _turned(counts)
         last = max(_seconds(get("flow_src_last_pkt_time")), _seconds(get("flow_dst_last_pkt_time")))
         flow.last_seen_at = last or flow.last_seen_at
-        idle_s = _seconds(get("flow_idle_time"))
-        if idle_s > self.idle_s:
-            self.idle_s = min(idle_s, LONGEST_IDLE_S)
-        if self.idle_s + IDLE_SLACK_S > (source.idle_timeout_s or source.table.idle_timeout_s):
-            source.idle_timeout_s = self.idle_s + IDLE_SLACK_S
+        self._wait_as_long(source, _seconds(get("flow_idle_time")))
         detection = get("ndpi")
         if isinstance(detection, dict):
             hostname_before = flow.hostname
@@ -163,6 +159,13 @@ class NdpidSession(Session):
                 _advance(source, flow, counts)
         if event in _ENDS:
             source.table.end(source, flow, _ENDS[event], self.now)
+
+    def _wait_as_long(self, source: Source, idle_s: float) -> None:
+        """A flow is over when nDPId says so, or has said nothing for longer than it would have waited."""
+        if idle_s > self.idle_s:
+            self.idle_s = min(idle_s, LONGEST_IDLE_S)
+        if self.idle_s + IDLE_SLACK_S > (source.idle_timeout_s or source.table.idle_timeout_s):
+            source.idle_timeout_s = self.idle_s + IDLE_SLACK_S
 
     @staticmethod
     def _counts(message: Message) -> tuple[int, int, int, int] | None:
