@@ -62,3 +62,10 @@ def test_counts() -> None:
     assert units.plural(0, "flow") == "0 flows"
     assert units.plural(12_345, "entry", "entries") == "12,345 entries"
     assert units.count(True) == "?"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(14_399.5, "4 h"), (1799.0, "30 min"), (1770.5, "30 min"), (99.0, "99 s"), (0.4, "0 s")]
+)
+def test_what_was_just_begun_is_left_in_full(seconds: float, text: str) -> None:
+    assert units.remaining(seconds) == text

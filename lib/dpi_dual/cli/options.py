@@ -16,11 +16,22 @@ Rules = dict[str, Any]
 
 
 @cache
-def schema() -> dict[str, dict[str, Rules]]:
-    """Objects and their methods."""
+def _file() -> dict[str, Any]:
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib costs 5 ms
     with open(os.path.join(package, "schema", "ubus.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123
-        found: dict[str, dict[str, Rules]] = json.load(file)["objects"]
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+def schema() -> dict[str, dict[str, Rules]]:
+    """Objects and their methods."""
+    objects: dict[str, dict[str, Rules]] = _file()["objects"]
+    return objects
+
+
+def definition(rules: Rules) -> Rules:
+    """`rules`, or what they refer to (`#/$defs/flow`)."""
+    found: Rules = _file()["$defs"].get(str(rules.get("$ref", "")).removeprefix("#/$defs/"), rules)
     return found
 
 
@@ -171,6 +182,10 @@ def parser_of(program: str, command: Command) -> Parser:
         _add(parser, name, properties[name], name in positional, name in method["params"].get("required", ()))
     if command.json_only is None:
         parser.add_argument("--json", action="store_true", help="the answer itself, as JSON")
+        from dpi_dual.cli.csv_lines import key_of
+
+        if key_of(command):
+            parser.add_argument("--csv", action="store_true", help="the rows as CSV, for a spreadsheet")
         parser.add_argument("--wide", action="store_true", help="cut nothing, however long the lines get")
     if method["access"] == "read" and command.json_only is None:
         watch: dict[str, Any] = {"nargs": "?", "const": 2.0, "type": _interval, "metavar": "SECONDS"}

@@ -29,6 +29,7 @@ _DOWN = "the engine does not run; this is what is known without it"
 
 _EVERYWHERE = (
     ("--json", "the answer itself, as JSON"),
+    ("--csv", "of a list: its rows as CSV, for a spreadsheet"),
     ("--wide", "cut nothing, however long the lines get"),
     ("--watch [SECONDS]", "show it again and again, until Ctrl-C"),
     ("--help", "what the command takes, with examples"),
@@ -177,6 +178,18 @@ def _call(program: str, command: Command, rest: list[str]) -> int:
             return _json(answer, None if watching else 2), code
         if "error" in answer:
             return [style.bad(safe(answer["error"]))], code
+        if getattr(given, "csv", False):
+            from dpi_dual.cli.csv_lines import csv_lines
+
+            lines = list(csv_lines(command, answer))
+            if code == DOWN:
+                _complain(asked, _DOWN, _hint("engine_down"))
+            if answer.get("next"):
+                told = f"{len(lines) - 1} of {answer.get('total')} rows; go on with --before {answer['next']}"
+                _complain(
+                    asked, told, "" if params.get("limit") else "--limit 500 gives as many at once as there may be."
+                )
+            return lines, code
         view = View(0 if given.wide else size()[0], style, time.time(), _typed(asked, command, params), params)
         lines = list(command.show(answer, view))
         # `health` says so itself, as the first of its problems.

@@ -10,7 +10,7 @@ from dpi_dual.cli.health import wrapped
 from dpi_dual.cli.overview import bars
 from dpi_dual.cli.table import Column, Row, table
 from dpi_dual.cli.terminal import safe
-from dpi_dual.cli.units import ago, count, plural, span
+from dpi_dual.cli.units import ago, count, plural, remaining
 
 
 def _who(row: Row) -> str:
@@ -80,7 +80,7 @@ def _context(found: Answer, view: View) -> Iterator[str]:
             yield ""
             yield view.style.title(title)
             layout = (
-                Column("When", lambda row: str(row.get("timestamp", ""))[11:19]),
+                Column("Seen", lambda row: ago(row.get("at"), view.now)),
                 Column("Request", lambda row: f"{row.get('method')} {row.get('host')}{row.get('path')}", least=20),
                 Column("Score", lambda row: row.get("threat_score"), right=True),
                 Column("Rule", lambda row: row.get("rule"), least=8, rank=1),
@@ -191,7 +191,7 @@ def show_bans(answer: Answer, view: View) -> Iterator[str]:
 
     def left(row: Row) -> str:
         until = row.get("until_at")
-        return span(until - view.now) if isinstance(until, int | float) else str(row.get("duration", ""))
+        return remaining(until - view.now) if isinstance(until, int | float) else str(row.get("duration", ""))
 
     layout = (
         Column("Id", lambda row: row.get("id"), right=True, rank=2),
@@ -209,7 +209,7 @@ def show_ban(answer: Answer, view: View) -> Iterator[str]:
     """A ban that holds."""
     until = answer.get("until_at", 0) - view.now
     yield view.fit(
-        f"{safe(answer.get('target', ''))} is banned for {span(until)} (CrowdSec decision {answer.get('id')})."
+        f"{safe(answer.get('target', ''))} is banned for {remaining(until)} (CrowdSec decision {answer.get('id')})."
     )
 
 
@@ -245,7 +245,7 @@ def show_tuning(answer: Answer, view: View) -> Iterator[str]:
     yield from top("Weights", answer.get("weights"), view)
     for mute in listed(answer.get("mutes")):
         until = mute.get("until_at")
-        told = f"for {span(until - view.now)} more" if until else "for good"
+        told = f"for {remaining(until - view.now)} more" if until else "for good"
         yield view.fit(
             f"muted: {safe(mute.get('rule') or 'any rule')} from {safe(mute.get('source') or 'anybody')}, {told}"
         )

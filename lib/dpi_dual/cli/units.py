@@ -60,6 +60,11 @@ def span(seconds: object) -> str:
     return f"{int(number / 86400)} d"
 
 
+def remaining(seconds: float) -> str:
+    """What is left of a length of time, to the nearest half minute: of four hours just begun `4 h`, not `3 h`."""
+    return span(seconds + 30 if seconds > 100 else seconds)
+
+
 def ago(moment: object, now: float) -> str:
     """The age of a Unix time: `now`, `12 s ago`; 0 is a time that never was."""
     number = _number(moment)
