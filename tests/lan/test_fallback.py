@@ -79,6 +79,20 @@ def test_a_reused_tuple_is_counted_from_zero(fallback: ConntrackFallback, accoun
     assert phone(accounting)[:2] == (8 * 114, 8 * 114)
 
 
+def test_counters_that_another_program_empties_are_told_of(
+    fallback: ConntrackFallback, accounting: LanAccounting, clock: Any
+) -> None:
+    other = {"sport": 40001, "number": 2}
+    fallback.start(table(connection(100, 100), connection(100, 100, **other)), [])
+    fallback.update(table(connection(110, 110), connection(3, 3, **other)))
+    assert not fallback.shared  # one alone may be another connection in the same place
+    fallback.update(table(connection(2, 2), connection(1, 1, **other)))
+    assert fallback.shared and fallback.emptied == 1
+    assert phone(accounting)[:2] == (16 * 114, 16 * 114)
+    clock.now += 301
+    assert not fallback.shared
+
+
 def test_the_same_agent_reports_the_gap_in_its_next_total(
     fallback: ConntrackFallback, accounting: LanAccounting, make_flow: Make, count: Count, clock: Any
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import lt
 from typing import TYPE_CHECKING
 
 from dpi_dual.lan.accounting import CONNTRACK, LanAccounting
@@ -25,6 +26,10 @@ MAX_FLOWS = 16_384
 PATIENCE = 12
 #: A connection that is over for so long has been purged by any agent that still knew it (netifyd: 300 s and a tick).
 LEDGER_S = 330.0
+#: Connections whose counters fell between two dumps: one may be another in the same place, several were emptied.
+FELL = 2
+#: nlbwmon empties them every 30 s, unless told otherwise.
+EMPTIED_S = 300.0
 #: Our flows are numbered beyond any that a flow table ever reaches.
 FIRST_SERIAL = 1 << 40
 
@@ -86,6 +91,9 @@ class ConntrackFallback:
         self.active = False
         self.interface = ""
         self.skipped = 0
+        self.emptied = 0
+        """Dumps that found counters emptied by somebody else: what came between the dump before and that is lost."""
+        self._emptied_at = 0.0
         self._accounting = accounting
         self._clock = clock
         self._flows: dict[Key, _Counted] = {}
@@ -97,6 +105,11 @@ class ConntrackFallback:
         self._complete = False
         self._round = 0
         self._stopped_at = 0.0
+
+    @property
+    def shared(self) -> bool:
+        """Whether somebody else empties the counters that are counted here."""
+        return self.active and 0 <= self._clock() - self._emptied_at < EMPTIED_S
 
     def flows(self) -> list[ConntrackFlow]:
         """The live flows that only conntrack tells of."""
@@ -143,6 +156,7 @@ class ConntrackFallback:
         now, around = self._clock(), self._accounting.around
         complete = not table.left_out and not table.interrupted
         fresh: dict[int, Figures] = {}
+        fell = 0
         for entry in table.connections:
             view = lan_view(entry, around)
             number = identity(entry)
@@ -161,8 +175,12 @@ class ConntrackFallback:
             local, other = (sent, answered) if view.opened else (answered, sent)
             figures = fresh[number] = (local[0], other[0], local[1], other[1])
             before = self._last.get(number)
+            fell += before is not None and any(map(lt, figures, before))
             if before is not None or self._complete:
                 self._count(counted, _growth(before, figures), now)
+        if fell >= FELL:
+            self.emptied += 1
+            self._emptied_at = now
         # An incomplete dump leaves out connections that go on: they are over when they stay away.
         oldest = self._round if complete else self._round - PATIENCE
         for key in [key for key, counted in self._flows.items() if counted.seen < oldest]:

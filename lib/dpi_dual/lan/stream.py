@@ -260,6 +260,15 @@ class LanStream(LanAnswers):
                     "info",
                 )
             )
+        if self.fallback.shared:
+            found.append(
+                Problem(
+                    "lan_conntrack_emptied",
+                    "another program empties the kernel's counters as it reads them (nlbwmon does so): as long as no"
+                    " DPI agent is connected, the LAN's figures lack what came just before.",
+                    "Install and start netifyd, or stop the other program.",
+                )
+            )
         return found
 
     def counters(self) -> dict[str, int]:
@@ -270,5 +279,6 @@ class LanStream(LanAnswers):
             **self.history_store.counters(),
             **self.kernel.counters(),
             "lan_fallback_skipped": self.fallback.skipped,
+            "lan_fallback_emptied": self.fallback.emptied,
             "lan_names_rereads": self.names.rereads,
         }
