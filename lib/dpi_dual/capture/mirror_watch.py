@@ -108,7 +108,7 @@ class Mirror:
         hidden = offload.problems(self._sources if self._mode == "software" else (self._interface,))
         if self._stopped:
             text = "the mirror was stopped by hand: nothing reaches the TAP stream"
-            mine = [Problem("mirror_stopped", text, "ubus call dpi.status mirror_start", "info")]
+            mine = [Problem("mirror_stopped", text, "Start it: dpi-dualctl mirror start", "info")]
         else:
             mine = mirror_status.problems(view, self._mode)
         self._found = (*mine, *hidden)

@@ -130,7 +130,7 @@ def _health(settings: config.Settings, why: str) -> Answer:
         f"The engine does not run ({service['text'] if known else why}); figures stand still.",
         _HINTS.get(
             service["state"],
-            "Start it: ubus call dpi.status start, or dpi-dualctl start. Why it ended: logread -e dpi-dual.",
+            "Start it: dpi-dualctl start. Why it ended: logread -e dpi-dual.",
         ),
         "error",
         details={"service": service["state"]},
