@@ -51,7 +51,8 @@ def seen(lines: Lines, alerted: Iterable[str]) -> tuple[float, float]:
 
 def unseen(lines: Lines, alerted: Iterable[str]) -> dict[str, int]:
     """Attacks that nobody saw, by kind."""
-    ips, found = set(alerted), defaultdict(int)
+    ips = set(alerted)
+    found: dict[str, int] = defaultdict(int)
     for line in lines:
         if line["group"] == "once" and line["attack"] and line["ip"] not in ips:
             found[line["kind"]] += 1

@@ -149,8 +149,8 @@ class Ntopng(Peer):
     def launch(self) -> None:
         self.start("redis-server", "--port", str(self.REDIS_PORT), "--bind", "127.0.0.1", "--save", "")
         networks = ",".join(LAN_NETWORKS)
-        options = ("-i", LAN_INTERFACE, "-r", f"127.0.0.1:{self.REDIS_PORT}", "-w", f"127.0.0.1:{self.PORT}")
-        options += ("-W", "0", "-d", str(self.directory / "data"), "-m", networks, "-l", "1", "-n", "3", "-s")
+        options = ["-i", LAN_INTERFACE, "-r", f"127.0.0.1:{self.REDIS_PORT}", "-w", f"127.0.0.1:{self.PORT}", "-W", "0"]
+        options += ["-d", str(self.directory / "data"), "-m", networks, "-l", "1", "-n", "3", "-s"]
         (self.directory / "data").mkdir()
         self.start("ntopng", *options, "--offline")
         self.wait("ntopng to answer", lambda: self._get("interface/data.lua", "ifid=0") is not None)

@@ -23,6 +23,7 @@ from bench.peer_detectors import Crowdsec, Suricata, crowdsec_bans, suricata_ale
 from bench.peer_figures import NOBODY, Bytes, Lines, banned, grown, seen, unattributed, unseen, worst_error
 from bench.peer_lab import AGENT, ENGINE, PROXY, ROOT, Meter, PeerLab, PeerLabError, Spent, quiet, running_lab, wait_for
 from bench.peer_programs import PROGRAMS, Nlbwmon, Ntopng, Peer, missing
+from bench.rollcall import PROBES
 from bench.row import NotHere, Row
 from lab.network import CLIENT_MACS
 
@@ -131,8 +132,8 @@ def _cost_rows(name: str, took: dict[str, Spent], ours: tuple[str, ...]) -> list
         Row(f"{name}: memory, {told}", sums[0], "MiB", peer.rss_mib, "", True, 1, name),
         Row(f"{name}: processor, {told}", sums[1], "% of a core", peer.cpu_percent, "", True, 1, name),
     ]
-    if (agent := took.get("agent")) is not None:
-        _say(f"the lab's stand-in for netifyd: {agent.rss_mib:.0f} MiB, {agent.cpu_percent:.1f} % of a core")
+    each = (f"{part} {one.rss_mib:.0f} MiB, {one.cpu_percent:.1f} %" for part, one in took.items())
+    _say(f"{'; '.join(each)} of a core (agent: the lab's stand-in for netifyd)")
     return rows
 
 
@@ -250,13 +251,9 @@ def _suricata() -> list[Row]:
                 },
             )
         if "ours" in delays:
-            rows.append(
-                Row(
-                    *("Suricata: attack to alert, median", 1000 * delays["ours"], "ms"),
-                    1000 * delays["theirs"] if "theirs" in delays else None,
-                    *("", True, 8, "Suricata, after decryption"),
-                )
-            )
+            name, beside = "Suricata: attack to alert, median", delays.get("theirs")
+            theirs = None if beside is None else 1000 * beside
+            rows.append(Row(name, 1000 * delays["ours"], "ms", theirs, "", True, PROBES, "Suricata, after decryption"))
         return rows + _cost_rows("Suricata", took, ("engine", "proxy"))
 
 
