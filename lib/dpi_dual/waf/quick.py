@@ -136,7 +136,7 @@ class QuickRules:
             return
         for field in fields:
             value = Value(field)
-            for rule in rules:
+            for rule in self._quiet.candidates(value.text) if rules else ():
                 _try(rule, value, found)
             if language and sqli.worth_a_look(value.text):
                 self._sql(value, found)

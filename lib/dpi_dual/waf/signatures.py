@@ -96,10 +96,10 @@ class Prefilter:
         for index, rule in enumerate(rules):
             for literal in rule.needs:
                 by_literal.setdefault(literal.lower(), []).append(index)
-        self._literals = tuple((literal, tuple(indexes)) for literal, indexes in by_literal.items())
-        self._short = tuple(entry for entry in self._literals if len(entry[0]) < _START)
+        literals = tuple((literal, tuple(indexes)) for literal, indexes in by_literal.items())
+        self._short = tuple(entry for entry in literals if len(entry[0]) < _START)
         starts: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-        for entry in self._literals:
+        for entry in literals:
             if len(entry[0]) >= _START:
                 starts.setdefault(entry[0][:_START], []).append(entry)
         self._starts = {start: tuple(entries) for start, entries in starts.items()}
@@ -107,22 +107,16 @@ class Prefilter:
     def candidates(self, text: str) -> list[Signature]:
         """Those worth trying on `text`, which is in lower case."""
         found = set(self._always)
-        if len(text) > _LONG:
-            for literal, indexes in self._literals:
+        for literal, indexes in self._short:
+            if literal in text:
+                found.update(indexes)
+        # The beginnings of all words of a text cost less than a search for each literal.
+        starts = self._starts
+        for start in starts.keys() & {text[at : at + _START] for at in range(len(text) - _START + 1)}:
+            for literal, indexes in starts[start]:
                 if literal in text:
                     found.update(indexes)
-        else:
-            for literal, indexes in self._short:
-                if literal in text:
-                    found.update(indexes)
-            starts = self._starts
-            for start in starts.keys() & {text[at : at + _START] for at in range(len(text) - _START + 1)}:
-                for literal, indexes in starts[start]:
-                    if literal in text:
-                        found.update(indexes)
         return [self._rules[index] for index in sorted(found)]
 
 
 _START = 3
-#: Up to here the beginnings of all words of a text cost less than a search for each literal.
-_LONG = 400
