@@ -39,7 +39,8 @@ apply_uci() {
 	local want ours have interface
 	get "$SECTION" >/dev/null || return 0
 	# What is no interface's name is left out: it would become an argument of netifyd.
-	want=$(wanted | tr -s '[:space:]' '\n' | grep -E '^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$' | xargs)
+	# (OpenWrt's tr knows no [:space:]: it would take the letters out of the names.)
+	want=$(wanted | tr ' ' '\n' | grep -E '^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$' | xargs)
 	ours=$(get "$SECTION.dpi_dual_if")
 	have="$(get "$SECTION.internal_if") $(get "$SECTION.external_if")"
 	[ "$want" != "$ours" ] || return 0

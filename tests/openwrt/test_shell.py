@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -51,3 +52,12 @@ def test_ash(name: str) -> None:
         pytest.skip("written for bash")
     done = subprocess.run(["busybox", "ash", "-n", name], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "name", ["init.d/dpi-dual", "uci-defaults/60-dpi-dual", "lib/mirror-setup.sh", "lib/netifyd-setup.sh"]
+)
+def test_no_classes_of_characters_for_tr(name: str) -> None:
+    """OpenWrt's busybox is built without them (FEATURE_TR_CLASSES): `tr '[:space:]'` takes them for letters."""
+    code = [line for line in (ROOT / name).read_text().splitlines() if not line.lstrip().startswith("#")]
+    assert [line for line in code if re.search(r"\btr\b[^|]*\[[:=]", line)] == []
