@@ -283,6 +283,9 @@ def test_only_unwatched_interfaces() -> None:
 def test_capture_drops_are_told() -> None:
     desk = Desk().tell(HELLO, status(5, stats={"br-lan": {"capture_dropped": 7, "queue_dropped": 1, "raw": 5}}))
     assert [problem.code for problem in desk.client.problems()] == ["agent_capture_drops"]
+    desk.clock.now += 901
+    desk.tell(status(906))
+    assert desk.client.problems() == []
     assert desk.client.counters()["agent_lan_capture_drops"] == 8
 
 

@@ -31,6 +31,9 @@ GOOD_CONNECTION_S = 5.0
 
 CONNECT_TIMEOUT_S = 5.0
 
+#: So long are lost packets a problem of the present; the counters keep them for good.
+LOST_S = 900.0
+
 #: Counts that are told less often are told late.
 LATE_S = 900.0
 
@@ -281,14 +284,14 @@ def _session_problems(session: Session, where: dict[str, object]) -> list[Proble
                 where | {"idle_s": session.idle_s},
             )
         )
-    if lost := {name: number for name, number in session.capture_drops.items() if number}:
+    if (lost := session.capture_drops) and session.monotonic() - session.lost_at < LOST_S:
         worst = max(lost, key=lambda name: lost[name])
         found.append(
             Problem(
                 "agent_capture_drops",
                 f"The DPI agent lost {sum(lost.values())} packets, most on {worst}: figures are too low.",
                 "The router is too busy for all its traffic to be inspected.",
-                details=where | {"drops": lost},
+                details=where | {"drops": dict(lost)},
             )
         )
     return found

@@ -39,6 +39,8 @@ class Session:
         """Flow messages of interfaces that nobody watches, by interface."""
         self.capture_drops: dict[str, int] = {}
         """Packets the agent says it lost, by interface."""
+        self.lost_at = float("-inf")
+        """When it said so last, by `monotonic`."""
         self._route = route
         self._sources: dict[str, Source | None] = {}
         self._tables: list[FlowTable] = []
@@ -89,6 +91,7 @@ class Session:
 
     def lost(self, interface: object, packets: int) -> None:
         if packets > 0:
+            self.lost_at = self.now
             self._tally(self.capture_drops, fields.text(interface) or "(none)", packets)
 
     def restarted(self) -> None:
