@@ -147,7 +147,8 @@ class Server:
             await _send(writer, version, Response(problem.code, problem.reason, "text/html", page, close=True), False)
             return False
         path, _, query = target.partition("?")
-        request = Request(method, unquote(path), headers, body, query)
+        # As in uhttpd, whose strings end at a NUL.
+        request = Request(method, unquote(path).partition("\0")[0], headers, body, query)
         response = await self._handler(request.path)(request)
         keep = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close" and not response.close
         await _send(writer, version, response, keep, method == "HEAD")

@@ -44,6 +44,8 @@ def _exchange(port: int, *pieces: bytes) -> bytes:
         (b"POST /ubus HTTP/1.1\r\nX: " + b"y" * 20000 + b"\r\n\r\n", b"HTTP/1.0 431"),
         (b"POST /ubus HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"HTTP/1.0 431"),
         (b"GET /../../etc/passwd HTTP/1.1\r\nConnection: close\r\n\r\n", b"HTTP/1.1 404"),
+        (b"POST /ubus%00/x HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]", b"HTTP/1.1 200"),
+        (b"GET /cgi-bin/dpi-dual/status%00 HTTP/1.1\r\nConnection: close\r\n\r\n", b"HTTP/1.1 4"),
         (b"GET /ubusx HTTP/1.1\r\nConnection: close\r\n\r\n", b"HTTP/1.1 404"),
         (b"GET /ubus HTTP/1.1\r\nConnection: close\r\n\r\n", b"HTTP/1.1 404"),
         (b"PUT /ubus HTTP/1.1\r\n\r\n", b"HTTP/1.1 400"),
