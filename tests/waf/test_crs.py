@@ -106,6 +106,7 @@ def test_libinjection_fingerprints_are_weighed():
         return weighed(CrsHit(942100, 1, 2, "", "ARGS:q", fingerprint)).score
 
     assert score("1UE1") > score("s&s") > score("f(1)")
+    assert score("nc") < ALERT_THRESHOLD < score("sc"), "a dash behind a word is no comment"
 
 
 def test_stricter_rules_support_where_their_level_was_not_asked_for():
@@ -119,6 +120,14 @@ def test_one_thing_seen_by_many_stricter_rules_is_no_alert(deep: DeepRules):
     for body in ("text=" + quote_plus(markup), "id=2+and+3"):
         assert not deep.judge(parse("POST", "/save", form, body)).alert
     assert DeepRules(2).judge(parse("GET", "/?id=2+and+3", BROWSER)).alert
+
+
+def test_a_tag_seen_by_several_rules_is_one_tag(deep: DeepRules):
+    link = '<p>See also</p> <link rel="alternate" title="Feed" href="feed.xml" />'
+    form = BROWSER | {"Content-Type": "application/x-www-form-urlencoded"}
+    assert not deep.judge(parse("POST", "/save", form, "text=" + quote_plus(link))).alert
+    script = link.replace("alternate", "x onload=prompt()")
+    assert deep.judge(parse("POST", "/save", form, "text=" + quote_plus(script))).alert
 
 
 def test_a_directory_without_rules_is_named(tmp_path):

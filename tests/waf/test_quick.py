@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import quote_plus
 
 import pytest
 
 from dpi_dual.waf.quick import QuickRules
-from dpi_dual.waf.request import parse
+from dpi_dual.waf.request import Request, parse
 from tests.waf.samples import load, request_of
 
 RULES = QuickRules()
@@ -132,3 +133,56 @@ def test_accuracy_does_not_fall(name: str, least: float, most_false: float):
         found[record["label"]].append(RULES.judge(request_of(record)).alert)
     assert sum(found["attack"]) / len(found["attack"]) >= least
     assert sum(found["benign"]) / len(found["benign"]) <= most_false
+
+
+PADDING = "lorem ipsum " * 900
+
+
+@pytest.mark.parametrize(
+    ("request_", "category"),
+    [
+        (parse("POST", "/", {}, "q=" + quote_plus(PADDING + "' union select name, secret from staff")), "sqli"),
+        (parse("GET", "/?q=%25s%25e%25l%25e%25c%25t+1,2+%25f%25r%25o%25m+staff"), "sqli"),
+        (parse("GET", "/?q=1--x%0Aunion--x%0Aselect--x%0A1,2"), "sqli"),
+        (parse("GET", "/?q=iif++(++31++=++32,1,1/0)"), "sqli"),
+        (parse("GET", "/?q=1%27);begin+user_lock.sleep(3);end"), "sqli"),
+        (parse("GET", "/", {"X-Item": "1) where 5=5"}), "sqli"),
+        (parse("GET", "/", {"X-Item": "JyBvciA1PTUtLQ=="}), "sqli"),
+        (parse("GET", "/PHNjcmlwdD5wcm9tcHQoKTwvc2NyaXB0Pg=="), "xss"),
+        (parse("POST", "/", {}, "<script>prompt()</script>"), "xss"),
+        (parse("GET", "/?q=x%22+aut%3Cb%3Eofocus+o%3Cb%3Enfocus=prompt(2)//"), "xss"),
+        (parse("GET", "/?id=7#<script>prompt()</script>"), "xss"),
+        (parse("GET", "/?f=%2525c0%2525ae.%2525c0%2525af.%2525c0%2525ae%2525c0%2525afx"), "path_traversal"),
+        (parse("POST", "/", {}, '{"f": "..%01%c1%8s..%01%c1%8sx"}'), "path_traversal"),
+        (parse("GET", "/?q=%60i%27%27d%60"), "rce"),
+    ],
+)
+def test_what_hides_is_found(request_: Request, category: str):
+    verdict = RULES.judge(request_)
+    assert verdict.alert and category in verdict.categories
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The gate is locked; call when you are there, and I'll come down.",
+        "Sam",
+        "sam",
+        "In rooms where 12 people and 3 dogs live",
+        "see </a> 271 and 279 </li>",
+        "fix the call to exec()",
+        "Hello,\n\nthe meeting is on Monday.\nIt will be short.\nBring your notes.\nCc: Ann Other <ann@a.example>",
+        "Set up the router\nset it on the table\nand wait",
+        "wait... for it ... and ...",
+        "100%sure %of it",
+        "the union of workers selected a speaker -- twice",
+        "# Shopping\n# List\nmilk and honey",
+    ],
+)
+def test_what_reads_like_an_attack_and_is_none(text: str):
+    for request in (
+        parse("GET", "/?q=" + quote_plus(text)),
+        parse("POST", "/", {"Content-Type": "application/json"}, json.dumps({"text": text})),
+        parse("GET", "/", {"Cookie": "note=" + quote_plus(text)}),
+    ):
+        assert not RULES.judge(request).alert
