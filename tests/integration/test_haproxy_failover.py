@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -144,6 +148,38 @@ def test_killed_and_back(published: Published) -> None:
     well = published.ctl("status")
     assert (well.returncode, well.stderr) == (0, "")
     assert "requests are inspected" in well.stdout
+
+
+def test_nothing_that_may_be_sent_again_is_lost(published: Published) -> None:
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def visit() -> None:
+        while not over.is_set():
+            # The head of an answer cannot be taken back when mitmproxy is killed before its body.
+            with suppress(http.client.IncompleteRead):
+                statuses.append(published.get().status)
+
+    def some_more() -> bool:
+        wanted = len(statuses) + 20
+        return eventually("visitors are answered", lambda: len(statuses) >= wanted)
+
+    with ThreadPoolExecutor(4) as pool:
+        visitors = [pool.submit(visit) for _ in range(4)]
+        try:
+            assert some_more()
+            published.signal_mitm(signal.SIGSTOP)
+            assert eventually("requests go past mitmproxy", lambda: _bypassed(published))
+            published.signal_mitm(signal.SIGCONT)
+            assert eventually("requests are inspected", lambda: published.get().inspected)
+            assert some_more()
+            published.signal_mitm(signal.SIGKILL)
+            assert some_more()
+        finally:
+            over.set()
+    for visitor in visitors:
+        visitor.result()
+    assert set(statuses) == {200}
 
 
 def test_hanging_and_back(published: Published) -> None:

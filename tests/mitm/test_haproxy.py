@@ -107,6 +107,7 @@ def test_nothing_listens_on_tcp_but_the_frontend() -> None:
     assert [line.split()[1] for line in lines(text, "bind")] == [
         "ipv4@:443",
         "ipv6@:::443",
+        "'unix@/var/run/dpi-dual-inspect.sock'",
         "'unix@/var/run/dpi-dual-bypass.sock'",
     ]
     assert [line.split()[2] for line in lines(text, "stats socket")] == ["'unix@/var/run/dpi-dual-haproxy.sock'"]

@@ -18,17 +18,22 @@ from dpi_dual.settings import Backend, Settings
 #: The first line of every file that is ours.
 MARKER = "# Written by 'dpi-dualctl haproxy apply' from /etc/config/dpi-dual; changes here are lost."
 
-#: Sockets of HAProxy: what `haproxy_state` asks, and the way around mitmproxy. Not inside the run directory:
-#: HAProxy may start before the engine has made that.
+#: Sockets of HAProxy: what `haproxy_state` asks, and its ways to itself: to the inspection, and around mitmproxy.
+#: Not inside the run directory: HAProxy may start before the engine has made that.
 STATE_SOCKET = paths.RUN_DIR + "-haproxy.sock"
+INSPECT_SOCKET = paths.RUN_DIR + "-inspect.sock"
 BYPASS_SOCKET = paths.RUN_DIR + "-bypass.sock"
 
 #: The backend of all inspected requests, its server, and the server beside it that passes mitmproxy by.
 INSPECT, MITM, BYPASS = "dpi-dual-inspect", "mitm", "bypass"
-FRONTEND, BYPASS_FRONTEND, UNKNOWN = "dpi-dual-https", "dpi-dual-bypass", "dpi-dual-unknown-host"
+#: Where the services are published, the backend that sends a request again, and where it goes then.
+FRONTEND, AGAIN, INSPECT_FRONTEND = "dpi-dual-https", "dpi-dual-services", "dpi-dual-inspection"
+BYPASS_FRONTEND, UNKNOWN = "dpi-dual-bypass", "dpi-dual-unknown-host"
 
-#: Connections at a time. Each may cost some 100 KiB with TLS, and is a request that mitmproxy holds.
+#: Connections of clients at a time. Each may cost some 100 KiB with TLS, and is a request that mitmproxy holds.
 MAX_CONNECTIONS = 1000
+#: A client's connection may stand behind one to the inspection, and that behind one past mitmproxy.
+FRONTENDS = 3
 MAX_HEADERS = 100
 
 #: What HAProxy and the addon tell each other; never from a client, never to an origin.
@@ -59,6 +64,7 @@ class Host:
     ipv6: bool = True
     """False where the kernel has no IPv6: HAProxy does not start when it cannot listen everywhere it is told to."""
     state_socket: str = STATE_SOCKET
+    inspect_socket: str = INSPECT_SOCKET
     bypass_socket: str = BYPASS_SOCKET
 
 
@@ -137,7 +143,7 @@ def _label(backend: Backend, number: int) -> str:
 
 def names(backends: tuple[Backend, ...]) -> list[str]:
     """A name in HAProxy for each backend: its own if HAProxy takes it, else the nearest; no two the same."""
-    taken = {INSPECT, FRONTEND, BYPASS_FRONTEND, UNKNOWN}
+    taken = {FRONTEND, AGAIN, INSPECT_FRONTEND, INSPECT, BYPASS_FRONTEND, UNKNOWN}
     found = []
     for number, backend in enumerate(backends):
         wanted = _NOT_IN_A_NAME.sub("_", backend.name or backend.section or f"backend{number}")[:56]
@@ -203,7 +209,8 @@ def render(settings: Settings, host: Host) -> str:
     if any(_is_name(where) for where in (mitm, *(service.origin for service in services))):
         lines += ["", *_resolvers()]
     fail_open = settings.haproxy.fail_open
-    lines += ["", *_frontend(settings, host, services), "", *_inspect(mitm, host, fail_open), "", *_unknown()]
+    lines += ["", *_frontend(settings, host, services), "", *_again(host)]
+    lines += ["", *_inspect(mitm, host, fail_open), "", *_unknown()]
     if fail_open:
         lines += ["", *_bypass(services, host)]
         for service in services:
@@ -218,7 +225,7 @@ def _global(host: Host) -> Iterator[str]:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r:.80} is not the name of a {keyword}")
             yield f"    {keyword} {name}"
-    yield f"    maxconn {MAX_CONNECTIONS}"
+    yield f"    maxconn {FRONTENDS * MAX_CONNECTIONS}"
     yield f"    tune.http.maxhdr {MAX_HEADERS}"
     yield "    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets"
     # State changes only: no line for each request.
@@ -272,6 +279,7 @@ def _frontend(settings: Settings, host: Host, services: list[_Service]) -> Itera
     certificate = quoted(settings.haproxy.certificate, "haproxy.certificate")
     for where in _listen(endpoint(settings.haproxy.bind, "haproxy.bind"), host):
         yield f"    bind {where} ssl crt {certificate} alpn h2,http/1.1"
+    yield f"    maxconn {MAX_CONNECTIONS}"
     yield f"    http-request set-var(txn.host) {_HOST_OF_REQUEST}"
     # mitmproxy's own path is ours alone, however it is spelt; a tunnel would pass the inspection by.
     own = HEALTH_PATH.rpartition("/")[0]
@@ -288,8 +296,28 @@ def _frontend(settings: Settings, host: Host, services: list[_Service]) -> Itera
     yield "    http-request set-header X-Forwarded-Proto https"
     yield f"    http-request set-header {PORT_HEADER} %[src_port]"
     for service in services:
-        yield f"    use_backend {INSPECT} if {{ {service.condition()} }}"
+        yield f"    use_backend {AGAIN} if {{ {service.condition()} }}"
     yield f"    default_backend {UNKNOWN}"
+
+
+def _again(host: Host) -> Iterator[str]:
+    yield "# A request that mitmproxy left without an answer comes back here, and goes round mitmproxy the second time."
+    yield f"backend {AGAIN}"
+    # Not in the backend of mitmproxy itself: from HAProxy 3.0 on, what `shutdown-sessions` ends is not sent again there.
+    # Not after an answer, even an error; nor when it could do twice what it does (RFC 9110, 9.2.2).
+    yield "    retry-on empty-response junk-response"
+    yield "    http-request disable-l7-retry unless METH_GET or METH_HEAD or METH_OPTIONS"
+    yield _server("inspection", quoted("unix@" + host.inspect_socket, "run_dir"))
+    yield ""
+    yield f"frontend {INSPECT_FRONTEND}"
+    yield _own_bind(host, host.inspect_socket)
+    yield f"    default_backend {INSPECT}"
+
+
+def _own_bind(host: Host, path: str) -> str:
+    """A socket on which HAProxy listens for itself alone."""
+    owner = f" user {host.user}" if host.user else ""
+    return f"    bind {quoted('unix@' + path, 'run_dir')} mode 600{owner}"
 
 
 def _inspect(mitm: Endpoint, host: Host, fail_open: bool) -> Iterator[str]:
@@ -302,11 +330,9 @@ def _inspect(mitm: Endpoint, host: Host, fail_open: bool) -> Iterator[str]:
     # at 300 ms a hundred clients at once make mitmproxy seem down, and most of their requests pass it by. Nor would a
     # `maxconn` on the server help: its queue does not go over to a backup server (seen in 2.6).
     yield "    timeout check 1s"
-    # A request that mitmproxy left without an answer is sent again: round mitmproxy, once that is known to be down.
-    # Not after an answer, even an error; nor when it could do twice what it does (RFC 9110, 9.2.2).
     yield "    option redispatch 1"
-    yield "    retry-on conn-failure empty-response junk-response response-timeout"
-    yield "    http-request disable-l7-retry unless METH_GET or METH_HEAD or METH_OPTIONS"
+    # No answer instead of one of HAProxy's own, so that the request is sent again (an empty file: manual, errorfile).
+    yield "    errorfile 502 /dev/null"
     check = "check inter 500ms fastinter 100ms fall 2 rise 1"
     observe = "observe layer4 error-limit 1 on-error mark-down on-marked-down shutdown-sessions"
     yield _server(MITM, mitm.text(), check, observe, *_resolved(mitm))
@@ -324,8 +350,7 @@ def _unknown() -> Iterator[str]:
 def _bypass(services: list[_Service], host: Host) -> Iterator[str]:
     yield "# Fail open: while mitmproxy is down, each service directly and uninspected."
     yield f"frontend {BYPASS_FRONTEND}"
-    owner = f" user {host.user}" if host.user else ""
-    yield f"    bind {quoted('unix@' + host.bypass_socket, 'run_dir')} mode 600{owner}"
+    yield _own_bind(host, host.bypass_socket)
     yield f"    http-request set-var(txn.host) {_HOST_OF_REQUEST}"
     yield f"    http-request del-header {OWN_HEADERS} -m beg"
     for service in services:
