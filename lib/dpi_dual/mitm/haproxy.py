@@ -303,7 +303,7 @@ def _frontend(settings: Settings, host: Host, services: list[_Service]) -> Itera
 def _again(host: Host) -> Iterator[str]:
     yield "# A request that mitmproxy left without an answer comes back here, and goes round mitmproxy the second time."
     yield f"backend {AGAIN}"
-    # Not in the backend of mitmproxy itself: from HAProxy 3.0 on, what `shutdown-sessions` ends is not sent again there.
+    # Not in the backend of mitmproxy itself: there HAProxy 3 does not send again what `shutdown-sessions` ended.
     # Not after an answer, even an error; nor when it could do twice what it does (RFC 9110, 9.2.2).
     yield "    retry-on empty-response junk-response"
     yield "    http-request disable-l7-retry unless METH_GET or METH_HEAD or METH_OPTIONS"
