@@ -37,3 +37,12 @@ def test_history_says_whose_the_bytes_are() -> None:
     assert ["laptop", "2.5", "kB", "0", "B", "3.0", "kB", "75%", "7"] in lines
     assert ["02:00:00:00:00:02", "500", "B", "0", "B", "1.0", "kB", "25%", "2"] in lines
     assert ["youtube", "3.0", "kB", "1.0", "kB", "4.0", "kB", "100%", "9"] in lines
+
+
+def test_a_client_s_flows_have_it_on_the_left_though_the_agent_took_the_router_s_side() -> None:
+    asked = {"local_ip": "10.0.0.1", "local_port": 53, "other_ip": "10.0.0.2", "other_port": 40000, "other_bytes": 7,
+             "local_bytes": 9, "local_origin": False, "protocol": "DNS", "hostname": "www.example.com"}  # fmt: skip
+    answer = {"client": {"ip": "10.0.0.2", "ips": ["10.0.0.2"]}, "flows": [asked]}
+    (line,) = [line.split() for line in show_client(answer, view(0)) if "DNS" in line]
+    assert line[line.index("10.0.0.2:40000") :][:5] == ["10.0.0.2:40000", "→", "10.0.0.1:53", "DNS", "www.example.com"]
+    assert line[line.index("www.example.com") + 1 :][:4] == ["7", "B", "9", "B"]

@@ -137,6 +137,15 @@ def _listing(key: str, lines: Callable[[list[dict[str, Any]], View], list[str]])
     return show
 
 
+def _seen_from(own: list[Any], flow: dict[str, Any]) -> dict[str, Any]:
+    """The flow with the client on the left: where the router itself answers, its side is the agent's local one."""
+    if flow.get("other_ip") not in own or flow.get("local_ip") in own:
+        return flow
+    ends = {f"{here}_{what}": flow.get(f"{there}_{what}") for here, there in (("local", "other"), ("other", "local"))
+            for what in ("ip", "port", "bytes")}  # fmt: skip
+    return {**flow, **ends, "local_origin": not flow.get("local_origin", True), "other_name": ""}
+
+
 def show_client(answer: Answer, view: View) -> Iterator[str]:
     """One client: who it is, then what it does."""
     client = mapping(answer.get("client"))
@@ -160,6 +169,8 @@ def show_client(answer: Answer, view: View) -> Iterator[str]:
     )
     for title, key, lines in sections:
         rows = listed(answer.get(key))
+        if key == "flows":
+            rows = [_seen_from(addresses, row) for row in rows]
         if rows:
             yield ""
             yield view.style.title(f"{title} ({count(len(rows))})")

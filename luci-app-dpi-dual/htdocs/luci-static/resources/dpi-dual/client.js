@@ -43,20 +43,28 @@ const destination_columns = [
 	{ key: 'last_seen_at', title: _('Last seen'), number: true, cell: row => when(row.last_seen_at) }
 ];
 
+/* The end that is not this client: where the router itself answers, an agent takes the router's side for the local one. */
+const seen_from = (mine, flow) => ({
+	...flow,
+	far: mine.includes(flow.other_ip) && !mine.includes(flow.local_ip)
+		? { ip: flow.local_ip, port: flow.local_port, name: '' }
+		: { ip: flow.other_ip, port: flow.other_port, name: flow.other_name }
+});
+
 /* A name may be what was asked about or asked for, and not the other end's own. */
 const other_end = flow => {
-	const asked = !flow.other_name && flow.hostname;
+	const far = flow.far, asked = !far.name && flow.hostname;
 	return E('span', {}, [
-		tables.wire(flow.other_name || flow.other_ip, 60),
+		tables.wire(far.name || far.ip, 60),
 		E('span', { 'class': 'dpi-under' }, [
-			`${flow.transport} ${endpoint(flow.other_ip, flow.other_port)}`,
+			`${flow.transport} ${endpoint(far.ip, far.port)}`,
 			asked ? ' · ' : '', asked ? tables.wire(asked, 60) : ''
 		])
 	]);
 };
 
 const flow_columns = [
-	{ key: 'other', title: _('Other end'), wide: true, value: flow => flow.other_name || flow.other_ip, cell: other_end },
+	{ key: 'other', title: _('Other end'), wide: true, value: flow => flow.far.name || flow.far.ip, cell: other_end },
 	{ key: 'application', title: _('Application'), value: kind, cell: flow => E('span', {}, [
 		tables.wire(kind(flow), 40), flow.guessed ? ' ' : '', flow.guessed ? tables.badge(_('guessed')) : ''
 	]) },
@@ -140,6 +148,7 @@ const create = options => {
 		caption: _('Newest flows of this client'), columns: flow_columns, id: flow_id, page: 10,
 		tools: [ download.buttons({
 			name: 'dpi-flows', label: _('flows of this client'), key: 'flows', id: flow_id,
+			columns: [ 'interface', 'transport', 'local_ip', 'local_port', 'other_ip', 'other_port', 'protocol', 'application', 'hostname', 'total_bytes', 'first_seen_at', 'last_seen_at' ],
 			page: params => all_flows(params), about: () => ({ client: shown })
 		}) ],
 		empty: tables.empty(_('No flow is remembered.'), _('Flows are kept for a while after they end.'))
@@ -200,7 +209,7 @@ const create = options => {
 			all.textContent = _('All %s destinations').format(tables.count(answer.destinations_total));
 			flows_title.textContent = answer.flows_total > answer.flows.length
 				? _('The newest %s of %s flows').format(tables.count(answer.flows.length), tables.count(answer.flows_total)) : _('Flows');
-			flows.update(answer.flows);
+			flows.update(answer.flows.map(flow => seen_from(addresses, flow)));
 		}
 	};
 };
