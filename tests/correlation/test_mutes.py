@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -18,8 +20,9 @@ PHONE = Actor("02:00:5e:00:01:64", "192.168.1.100", "client", "02:00:5e:00:01:64
 
 
 @pytest.fixture
-def db() -> sqlite3.Connection:
-    return sqlite3.connect(":memory:", isolation_level=None)
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        yield connection
 
 
 def event(rule: str = "sqli-1", kind: str = "waf_alert") -> Event:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
+
+import pytest
 
 from dpi_dual.engine.series import (
     COLUMNS,
@@ -28,10 +32,15 @@ class Source:
         return self.figures
 
 
-def _series() -> tuple[Series, Source, sqlite3.Connection]:
-    db = sqlite3.connect(":memory:", isolation_level=None)
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        yield connection
+
+
+def _series(db: sqlite3.Connection) -> tuple[Series, Source]:
     source = Source()
-    return Series(db, source), source, db
+    return Series(db, source), source
 
 
 def _feed(series: Series, source: Source, steps: int, start: float = NOON) -> float:
@@ -41,8 +50,8 @@ def _feed(series: Series, source: Source, steps: int, start: float = NOON) -> fl
     return start + STEP_S * (steps - 1)
 
 
-def test_points_are_what_was_added_in_each_step() -> None:
-    series, source, _ = _series()
+def test_points_are_what_was_added_in_each_step(db: sqlite3.Connection) -> None:
+    series, source = _series(db)
     end = _feed(series, source, 4)
     answer = series.points("10m", end)
     assert answer["interval_s"] == STEP_S
@@ -50,8 +59,8 @@ def test_points_are_what_was_added_in_each_step() -> None:
     assert answer["points"] == [[NOON + STEP_S * step, 10, 20, 30, 40, 50] for step in range(3)]
 
 
-def test_a_counter_that_was_reset_counts_from_zero() -> None:
-    series, source, _ = _series()
+def test_a_counter_that_was_reset_counts_from_zero(db: sqlite3.Connection) -> None:
+    series, source = _series(db)
     for step, value in enumerate((100, 150, 30)):
         source.figures = (value,) * len(COLUMNS)
         series.sample(NOON + STEP_S * step)
@@ -60,8 +69,8 @@ def test_a_counter_that_was_reset_counts_from_zero() -> None:
     assert [point[1] for point in points] == [50, 30]
 
 
-def test_a_day_is_summed_into_a_bounded_number_of_points_and_no_byte_is_lost() -> None:
-    series, source, db = _series()
+def test_a_day_is_summed_into_a_bounded_number_of_points_and_no_byte_is_lost(db: sqlite3.Connection) -> None:
+    series, source = _series(db)
     end = _feed(series, source, KEEP_S // STEP_S + 500)
     assert db.execute("SELECT COUNT(*) FROM series").fetchone()[0] <= KEEP_S // STEP_S + 1
     answer = series.points("24h", end)
@@ -71,14 +80,14 @@ def test_a_day_is_summed_into_a_bounded_number_of_points_and_no_byte_is_lost() -
     assert sum(point[1] for point in points) == 10 * KEEP_S // STEP_S
 
 
-def test_rows_survive_a_restart() -> None:
-    series, source, db = _series()
+def test_rows_survive_a_restart(db: sqlite3.Connection) -> None:
+    series, source = _series(db)
     end = _feed(series, source, 3)
     assert Series(db, source).points("10m", end) == series.points("10m", end)
 
 
-def test_a_clock_before_ntp_writes_nothing_and_one_ahead_is_undone() -> None:
-    series, source, db = _series()
+def test_a_clock_before_ntp_writes_nothing_and_one_ahead_is_undone(db: sqlite3.Connection) -> None:
+    series, source = _series(db)
     _feed(series, source, 3, start=1000.0)
     assert db.execute("SELECT COUNT(*) FROM series").fetchone()[0] == 0
     _feed(series, source, 3, start=NOON + 10 * KEEP_S)
@@ -87,8 +96,8 @@ def test_a_clock_before_ntp_writes_nothing_and_one_ahead_is_undone() -> None:
     assert EARLIEST_AT < NOON
 
 
-def test_a_database_that_fails_is_a_problem_until_it_works_again() -> None:
-    series, source, db = _series()
+def test_a_database_that_fails_is_a_problem_until_it_works_again(db: sqlite3.Connection) -> None:
+    series, source = _series(db)
     db.execute("ALTER TABLE series RENAME TO away")
     _feed(series, source, 2)
     assert [problem.code for problem in series.problems()] == ["series_failed"]
@@ -101,8 +110,8 @@ def _recent(series: Series, span: str, now: float, since: float = 0.0) -> dict[s
     return series.recent(span, now, since)
 
 
-def test_polls_get_whole_steps_and_then_only_what_is_new() -> None:
-    series, source, _ = _series()
+def test_polls_get_whole_steps_and_then_only_what_is_new(db: sqlite3.Connection) -> None:
+    series, source = _series(db)
     start = NOON // 900 * 900
     end = _feed(series, source, KEEP_S // STEP_S + 45, start)
     whole = _recent(series, "24h", end)
@@ -115,8 +124,8 @@ def test_polls_get_whole_steps_and_then_only_what_is_new() -> None:
     assert following["points"] == points[-1:]
 
 
-def test_polls_stay_light_when_figures_are_beyond_any_link() -> None:
-    series, _, db = _series()
+def test_polls_stay_light_when_figures_are_beyond_any_link(db: sqlite3.Connection) -> None:
+    series, _ = _series(db)
     for step in range(60):
         db.execute("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", (int(NOON) + 10 * step, *(10**17,) * 5))
     answer = _recent(series, "10m", NOON + 600)
@@ -124,8 +133,8 @@ def test_polls_stay_light_when_figures_are_beyond_any_link() -> None:
     assert answer["points"][-1][0] == NOON + 580
 
 
-def test_a_poll_of_an_empty_series_is_an_answer() -> None:
-    series, _, _ = _series()
+def test_a_poll_of_an_empty_series_is_an_answer(db: sqlite3.Connection) -> None:
+    series, _ = _series(db)
     assert _recent(series, "10m", NOON) == {
         "range": "10m",
         "interval_s": 10,

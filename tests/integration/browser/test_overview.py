@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -317,8 +319,20 @@ class Service:
         self.script.chmod(0o700)
 
     def kill(self) -> None:
-        """Ends what was started again."""
-        subprocess.run(["/bin/sh", "-c", f"kill $(cat {self.pid_file}) 2>/dev/null"], check=False)
+        """Ends what was started again, and waits for it: it is nobody's child here."""
+        pid = int(self.pid_file.read_text())
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        eventually("the engine is gone", lambda: not self._runs(pid))
+
+    def _runs(self, pid: int) -> bool:
+        if pid == self.engine.process.pid:
+            return self.engine.process.poll() is None
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
 
 @pytest.fixture
