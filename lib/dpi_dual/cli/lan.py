@@ -191,7 +191,7 @@ def show_history(answer: Answer, view: View) -> Iterator[str]:
     """The course of the bytes as bars, then each step."""
     rows = listed(answer.get("points"))
     if not rows:
-        yield "No history yet: it grows with each full hour."
+        yield "No history yet: the first figures come within a minute."
         return
     course = [float(row.get("bytes", 0)) for row in rows]
     title = f"By {safe(answer.get('period', ''))}: {amount(sum(course))}, the largest {amount(max(course))}"
