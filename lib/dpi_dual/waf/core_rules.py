@@ -271,13 +271,16 @@ _ASKED_SCORE, _SUPPORT_SCORE = 20, 4
 
 #: 942100 reports libinjection's fingerprint: with union, a statement, a comment or a semicolon it is SQL, with a string
 #: it may be, and of numbers, names, functions and logic alone it is any search box's text;
-#: a name and two hyphens are a dash.
+#: a name and two hyphens are a dash. A string in an expression of so many parts is SQL again.
+_WHOLE = 4
 _LIBINJECTION = 942100
 
 
 def _fingerprint_score(fingerprint: str) -> int:
     if fingerprint != "nc" and any(letter in fingerprint for letter in "UEcTX;"):
         return 33
+    if len(fingerprint) >= _WHOLE and "s" in fingerprint and ("&" in fingerprint or "o" in fingerprint):
+        return 31
     return 22 if "s" in fingerprint else 12
 
 

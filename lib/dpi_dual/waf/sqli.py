@@ -41,7 +41,8 @@ _KEYWORDS = {
     "E": "exists",
     "k": "all distinct distinctrow as when then else end offset outfile dumpfile join on values table set top delay "
     "cast asc desc collate binary any some",
-    "v": "current_user session_user system_user current_database current_schema sysdate systimestamp rownum",
+    "v": "current_user session_user system_user current_database current_schema sysdate systimestamp rownum "
+    "current_date current_time current_timestamp localtime localtimestamp utc_date utc_time utc_timestamp",
     "w": "a an the to of for with at your you my we our us it its this that these those be are was were will can i he "
     "she they them his her their about how what which who why best new more most other each every here there but so "
     "also please have has had do does did if would should could me no yes your",
@@ -57,6 +58,8 @@ octet_length row_count found_rows st_latfromgeohash polygon multipoint name_cons
 current_database db_name user_name host_name object_id quote_literal string_agg array_agg array_to_string
 xmltype bitand ctxsys rawtohex to_char decode listagg sqlite_version quote hextoraw wm_concat reverse replace
 space repeat lpad rpad ltrim rtrim trim strcmp field find_in_set conv format soundex sum avg min max unicode
+abs acos asin atan cos cot sin tan pi log10 ln sqrt pow power sign radians degrees crc32 bit_count
+coercibility collation charset curdate curtime dayname
 stuff suser_name is_srvrolemember is_member has_dbaccess patindex
 """
 _FUNCTIONS = frozenset(_FUNCTIONS_TEXT.split())
