@@ -179,7 +179,7 @@ def views(text: str) -> tuple[str, ...]:
 
 _HINT = re.compile(
     r"['\"`]|--|/\*|\|\||&&|\b(?:union|select|having|and|or|xor|order|group|limit|procedure|waitfor|insert|update|delete|drop|exec|"
-    r"declare|like|rlike|between|case|div|into|create|alter|truncate|shutdown|sleep|benchmark|convert|cast|execute)\b|@@|\w\(|\bwhere\s[\d('\"]|\w\s\(\s?\d"
+    r"declare|like|rlike|between|case|div|into|create|alter|truncate|shutdown|sleep|benchmark|convert|cast|execute)\b|@@|\w\(|\bwhere\s[\d('\"]|\w\s\(\s?[\d(]|#\w{0,20}\n"
 )
 
 
