@@ -27,6 +27,10 @@ from lab.supervisor import order
 #: The lab's disk; it also holds the state of CrowdSec and the logs.
 DISK_MB = 160
 
+#: Where the lab, and nobody else, sees it. HAProxy, another user, connects to sockets there: a test's own directory would
+#: be closed to it.
+DISK = Path("/mnt")
+
 START_S = 120.0
 END_S = 90.0
 
@@ -34,7 +38,7 @@ END_S = 90.0
 _ENTER = """set -e
 truncate -s {size}M "$1/disk.img"
 mkfs.ext4 -q -F "$1/disk.img"
-mount -o loop "$1/disk.img" "$1/disk"
+mount -o loop "$1/disk.img" {disk}
 shift
 exec "$@"
 """
@@ -71,7 +75,7 @@ class IsolatedLab:
 
     @property
     def disk(self) -> Path:
-        return self.directory / "disk"
+        return DISK
 
     def inside(self, path: Path | str) -> Path:
         """Where a path of the lab's own mount namespace is to be found from outside."""
@@ -146,14 +150,14 @@ def children(pid: int) -> list[int]:
 @contextmanager
 def isolated_lab(directory: Path, *arguments: str) -> Iterator[IsolatedLab]:
     """A lab with everything it keeps under `directory`, until the block ends."""
-    (directory / "disk").mkdir()
     clock = directory / "clock"
     clock.write_text("+0\n")
-    environment = {**os.environ, "DPI_LAB_DIRECTORY": str(directory), "TMPDIR": str(directory / "disk")}
+    environment = {**os.environ, "DPI_LAB_DIRECTORY": str(directory), "TMPDIR": str(DISK)}
     if faketime_library():
         environment[CLOCK_VARIABLE] = str(clock)
     command = [sys.executable, "-m", "lab", "run", "--port", "0", *arguments]
-    enter = ["unshare", "-m", "--propagation", "private", "sh", "-c", _ENTER.format(size=DISK_MB), "sh", str(directory)]
+    script = _ENTER.format(size=DISK_MB, disk=DISK)
+    enter = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", str(directory)]
     log = directory / "lab.log"
     with log.open("wb") as said:
         process = subprocess.Popen(
