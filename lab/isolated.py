@@ -27,8 +27,8 @@ from lab.supervisor import order
 #: The lab's disk; it also holds the state of CrowdSec and the logs.
 DISK_MB = 160
 
-#: Where the lab, and nobody else, sees it. HAProxy, another user, connects to sockets there: a test's own directory would
-#: be closed to it.
+#: Where the lab, and nobody else, sees it. HAProxy, another user, connects to sockets there: it could not below the
+#: private directory of a test.
 DISK = Path("/mnt")
 
 START_S = 120.0
