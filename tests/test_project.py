@@ -84,7 +84,7 @@ TESTED_BY = {
         *("mitm/addon.py", "mitm/exchange.py", "mitm/feed.py", "mitm/options.py", "mitm/refusal.py", "mitm/resend.py"),
     ),
     "tests/luci/test_options.py": ("schema/luci.py",),
-    "tests/mitm/test_analyser.py": ("mitm/analysis.py", "mitm/deep.py", "mitm/event.py", "mitm/queries.py"),
+    "tests/mitm/test_analyser.py": ("mitm/analysis.py", "mitm/event.py", "mitm/queries.py"),
     "tests/mitm/test_anomaly.py": ("mitm/trees.py",),
     "tests/mitm/test_wire.py": ("mitm/record.py",),
     "tests/rest/test_cgi.py": ("rest/errors.py", "rest/request.py", "rest/routes.py", "rest/session.py"),
