@@ -191,6 +191,27 @@ def test_line_chart_has_gaps_and_follows_its_box(page: Page) -> None:
     expect(page.locator("#place")).to_contain_text("No figures for this period yet.")
 
 
+@pytest.mark.parametrize(
+    ("peak", "top", "half"),
+    [
+        (900, "1.00 KiB", "512 B"),
+        (43 * 1024**2, "50.0 MiB", "25.0 MiB"),
+        (600 * 1024**2, "1.00 GiB", "512 MiB"),
+    ],
+)
+def test_an_axis_of_bytes_has_round_figures(page: Page, peak: int, top: str, half: str) -> None:
+    page.evaluate(
+        """peak => {
+            const chart = charts.line({ title: 'B', series: [ { name: 'a', format: tables.bytes, binary: true } ] });
+            place.appendChild(chart.node);
+            chart.update({ points: [ [ 1000, 5 ], [ 1010, peak ] ], interval_s: 10 });
+        }""",
+        peak,
+    )
+    axis = page.locator("#place .dpi-axis text[text-anchor=end]")
+    expect(axis).to_have_text(["0 B", half, top])
+
+
 def test_charts_take_bad_names_and_are_fit_for_readers(page: Page) -> None:
     page.evaluate(
         """name => {

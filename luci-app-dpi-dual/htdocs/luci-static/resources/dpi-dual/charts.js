@@ -12,6 +12,7 @@
  *     title             what it shows (the chart's accessible name)
  *     series            [ { name, format(value) -> string, lane: 0, kind: 'line' | 'area' | 'step' | 'dots' | 'column' } ]; lanes are strips one
  *                       above another over one time axis, each with a y axis of its own, for figures of different units
+ *                       binary: true for bytes, whose axis has round KiB, MiB … at its top
  *     lanes             names of the strips, e.g. [ _('WAN'), _('Web') ] (optional)
  *     height            px a lane (default 150)
  *     empty             text shown while there is no point

@@ -81,8 +81,8 @@ const history = options => {
 		title: options.title,
 		height: 150,
 		series: [
-			{ name: _('Received'), format: tables.bytes, kind: 'column' },
-			{ name: _('Sent'), format: tables.bytes, kind: 'column' }
+			{ name: _('Received'), format: tables.bytes, binary: true, kind: 'column' },
+			{ name: _('Sent'), format: tables.bytes, binary: true, kind: 'column' }
 		],
 		empty: _('Nothing has been counted yet: the first figures come within a minute.')
 	});

@@ -7,12 +7,14 @@
  * The chart of figures over time, `line` of charts.js: lanes over one time axis, a cursor, a table of the points.
  */
 
-/* The next 1, 2 or 5 times a power of ten (of two for bytes it would be no rounder). */
-const round_up = value => {
+/* The next 1, 2 or 5 times a power of ten; of what is counted in KiB, MiB …, that many of those. */
+const round_up = (value, binary) => {
 	if (!(value > 0))
 		return 1;
-	const power = 10 ** Math.floor(Math.log10(value));
-	return [ 1, 2, 5, 10 ].find(step => step * power >= value * 0.9999) * power;
+	const unit = binary ? 1024 ** Math.max(0, Math.floor(Math.log2(value) / 10)) : 1;
+	const power = 10 ** Math.floor(Math.log10(value / unit));
+	const found = [ 1, 2, 5, 10 ].find(step => step * power >= value / unit * 0.9999) * power;
+	return (binary && found >= 1000 ? 1024 : found) * unit;
 };
 
 const STEPS_S = [ 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000 ];
@@ -113,7 +115,7 @@ const line = options => {
 		lanes.forEach((entries, lane) => {
 			const from = top + lane * (height + gap);
 			const peak = Math.max(0, ...entries.flatMap(entry => points.map(point => point[entry.i + 1] ?? 0)));
-			const high = data.max?.[lane] ?? round_up(peak);
+			const high = data.max?.[lane] ?? round_up(peak, entries[0].binary);
 			const y = value => from + height - Math.min(1, Math.max(0, value / high)) * height;
 			if (options.lanes?.[lane])
 				drawn.push(svg.node('text', { 'x': left, 'y': from - 8, 'class': 'dpi-lane' }, [ options.lanes[lane] ]));
