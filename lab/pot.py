@@ -30,6 +30,8 @@ _MANY = re.compile(
     rf"{_SPACES}({_LITERAL}){_SPACES},{_SPACES}({_LITERAL}){_SPACES}(?:,{_SPACES}({_LITERAL}){_SPACES})?\)"
 )
 _COMMENT = re.compile(rf"({_LITERAL})|//[^\n]*|/\*.*?\*/", re.DOTALL)
+#: What LuCI makes one blank of, before it looks a text up.
+_BLANKS = re.compile(r"[ \t\n]+")
 _CONVERSION = re.compile(r"%(?:'.|0|\x20)?-?[0-9]*(?:\.[0-9]+)?([%bcdufosxXqhjtm])")
 
 
@@ -128,6 +130,8 @@ def faults(messages: list[Message]) -> list[str]:
                 found.append(f"not translated: {message.one!r}")
                 break
             original = originals[min(number, 1)]
+            if original != _BLANKS.sub(" ", original.strip()):
+                found.append(f"looked up without blanks at its ends, and one at a time: {message.one!r}")
             if conversions(text) != conversions(original):
                 found.append(f"fills in {conversions(text)}, not {conversions(original)}: {message.one!r}")
             if original[-1:] in ".:!?…" and original[-1:] != text.rstrip("\u00a0 ")[-1:]:

@@ -53,6 +53,8 @@ def test_what_is_put_together_at_run_time_is_refused(script: str) -> None:
         ("Done.", "Fertig", "ends otherwise"),
         ("Really?", "Vraiment\u00a0?", ""),
         ("Done", "", "not translated"),
+        (" and so on", " und so weiter", "without blanks"),
+        ("two  blanks", "zwei Leerzeichen", "without blanks"),
     ],
 )
 def test_faults_of_a_translation(one: str, text: str, fault: str) -> None:

@@ -3,11 +3,14 @@
  *
  * A plain script, loaded before everything else. The catalogue is `window.TR`: message → translation, or a list of
  * plural forms; a message in a context is keyed `context\u0004message`.
+ *
+ * As in LuCI, a text is looked up without blanks at its ends.
  */
 'use strict';
 
 (() => {
-	const key = (message, context) => context == null ? message : `${context}\u0004${message}`;
+	const trimmed = text => String(text).trim().replace(/[ \t\n]+/g, ' ');
+	const key = (message, context) => context == null ? trimmed(message) : `${trimmed(context)}\u0004${trimmed(message)}`;
 
 	window._ = (message, context) => {
 		const found = window.TR?.[key(message, context)];

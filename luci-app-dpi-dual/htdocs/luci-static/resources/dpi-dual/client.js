@@ -190,7 +190,7 @@ const create = options => {
 			heading.replaceChildren(client.hostname ? tables.wire(client.hostname, 63) : client.mac || client.ip, ' ',
 				client.active ? tables.badge(_('active'), 'ok') : tables.badge(_('idle')));
 			who.replaceChildren(client.mac || _('MAC not known yet'),
-				client.mac_random ? _(' (made up by the device, as phones do)') : '', ' · ', addresses.join(', '), ' · ', client.interface);
+				client.mac_random ? ' ' + _('(made up by the device, as phones do)') : '', ' · ', addresses.join(', '), ' · ', client.interface);
 			facts.replaceChildren(...strip([
 				[ 'rx_bps', _('Receiving'), tables.rate(client.rx_bps) ],
 				[ 'tx_bps', _('Sending'), tables.rate(client.tx_bps) ],
