@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from bench.row import Row
-from lab.engine import running_engine
+from lab.engine import cpu_s, running_engine
 
 WINDOWS, WINDOW_S = 5, 8.0
 
@@ -23,11 +21,6 @@ asyncio.run(tick())
 """
 
 
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
-
-
 def measure() -> list[Row]:
     loop = subprocess.Popen([sys.executable, "-c", _LOOP])
     try:
@@ -35,10 +28,10 @@ def measure() -> list[Row]:
             time.sleep(3)
             shares: dict[int, list[float]] = {engine.process.pid: [], loop.pid: []}
             for _ in range(WINDOWS):
-                before, began = {pid: _cpu_s(pid) for pid in shares}, time.monotonic()
+                before, began = {pid: cpu_s(pid) for pid in shares}, time.monotonic()
                 time.sleep(WINDOW_S)
                 for pid, found in shares.items():
-                    found.append(100 * (_cpu_s(pid) - before[pid]) / (time.monotonic() - began))
+                    found.append(100 * (cpu_s(pid) - before[pid]) / (time.monotonic() - began))
     finally:
         loop.terminate()
         loop.wait()

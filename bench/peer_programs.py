@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from abc import ABC, abstractmethod
 from subprocess import Popen, TimeoutExpired
 from typing import Any
 
@@ -29,7 +30,7 @@ def missing(name: str) -> str:
     return f"{' and '.join(lacking)}: not installed, {how}" if lacking else ""
 
 
-class Peer:
+class Peer(ABC):
     """One program, or two, in the router: `launch()` starts them, `stop()` ends them by their process ids."""
 
     name = ""
@@ -42,9 +43,9 @@ class Peer:
         self.processes: list[Popen[Any]] = []
         self._log = (self.directory / "said.log").open("ab")
 
+    @abstractmethod
     def launch(self) -> None:
         """Returns once it can be used."""
-        raise NotImplementedError
 
     def start(self, *argv: str) -> Popen[Any]:
         """Its /run is its own: none of it can be taken for the machine's."""

@@ -39,9 +39,14 @@ class RunningEngine:
         return int(status.split("VmRSS:")[1].split()[0])
 
     def cpu_s(self) -> float:
-        """User and system time since it started, its ended children included."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+        """`cpu_s` of its process."""
+        return cpu_s(self.process.pid)
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process since it started, its ended children included, in seconds (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def answers(path: Path) -> bool:
